@@ -14,7 +14,7 @@ def version() -> str:
     text = (HERE / "acmeiot" / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if found is None:
-        raise ValueError("acmeiot/__init__.py has no line __version__ = \"...\"")
+        raise ValueError('acmeiot/__init__.py has no line __version__ = "..."')
     return found.group(1)
 
 

@@ -1,0 +1,97 @@
+# The contributor's manual: `make` lists the verbs.
+
+PYTHON ?= python3
+ARGS ?=
+FUZZ_SECONDS ?= 10
+
+PY := .venv/bin/python
+PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+# What OpenWrt 24.10 ships: the oldest libraries the daemon must run with.
+OPENWRT := cryptography==41.0.7 bottle==0.12.25 dnspython==2.4.1
+# Tests of the package itself; the other suites start whole programs.
+SUITES := interop crash fuzz bench home rig shell
+UNIT := tests $(foreach suite,$(SUITES),--ignore=tests/$(suite))
+COVERED := $(foreach room,protocol core,$(if $(wildcard acmeiot/$(room)),--cov=acmeiot.$(room)))
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/run-ready ## set up what is needed, then serve in the foreground with state in ./var; ARGS="..." adds options
+	@exec .venv/bin/acmeiot serve --state ./var $(ARGS)
+
+check: lint unit ## ruff, mypy, import arrows and unit tests with the newest libraries: run this often
+
+test: peers lint unit unit-openwrt unit-next fuzz interop ## everything that CI runs
+
+lint: .venv/test-ready
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+unit: .venv/test-ready
+	$(PY) -m pytest $(UNIT) $(COVERED) $(if $(COVERED),--cov-report=term --cov-fail-under=100)
+
+unit-openwrt: .venv-openwrt/test-ready
+	.venv-openwrt/bin/python -m pytest $(UNIT)
+
+unit-next: .venv-next/test-ready
+	@if [ -x .venv-next/bin/python ]; then \
+		echo ".venv-next/bin/python -m pytest $(UNIT)"; .venv-next/bin/python -m pytest -q $(UNIT); \
+	else \
+		echo "NOT RUN on CPython 3.13 or later: $$(cat $<)"; \
+	fi
+
+fuzz: .venv/test-ready
+	@for target in $(wildcard tests/fuzz/fuzz_*.py); do \
+		echo "$$target for $(FUZZ_SECONDS) s"; \
+		$(PY) $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
+
+interop: peers .venv/test-ready .venv-certbot/ready
+	$(PY) -m pytest $(wildcard tests/crash) tests/interop
+
+peers: .stamps/peers
+
+clean: ## remove what the verbs made, but not ./var
+	rm -rf .venv .venv-* .peers .stamps .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+
+# Stamps: a verb that has nothing to set up starts at once.
+
+.stamps/peers: tests/apt-packages.txt tests/apt-install
+	tests/apt-install run test unpack
+	@mkdir -p $(@D) && touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "acmeiot needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tests/apt-install run
+	$(PYTHON) -m venv --clear .venv
+
+.venv/run-ready: setup.py | .venv/bin/python
+	$(PIP) install --editable .
+	@touch $@
+
+.venv/test-ready: setup.py | .venv/bin/python
+	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[router,test,check,fuzz]'
+	@touch $@ .venv/run-ready
+
+.venv-openwrt/test-ready: setup.py Makefile | .venv/bin/python
+	.venv/bin/python -m venv --clear --without-pip .venv-openwrt
+	$(PIP) --python .venv-openwrt/bin/python install --editable '.[router,test]' $(OPENWRT)
+	@touch $@
+
+.venv-next/test-ready: setup.py tests/next-python | .venv/bin/python .stamps/peers
+	@rm -rf .venv-next && mkdir .venv-next
+	@if next=$$(tests/next-python 2>$@); then \
+		$$next -m venv --without-pip .venv-next && \
+		$(PIP) --python .venv-next/bin/python install --editable '.[router,test]'; \
+	else cat $@ >&2; fi
+	@touch $@
+
+# Its own, so that its pins do not mix with the library ends.
+.venv-certbot/ready: Makefile | .venv/bin/python
+	.venv/bin/python -m venv --clear --without-pip .venv-certbot
+	$(PIP) --python .venv-certbot/bin/python install --upgrade certbot
+	@touch $@
+
+.PHONY: help run check test lint unit unit-openwrt unit-next fuzz interop peers clean
+.DELETE_ON_ERROR:
