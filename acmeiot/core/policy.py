@@ -193,13 +193,10 @@ def _check_same_names(csr: Csr, order: Order) -> None:
 
 def _check_key(csr: Csr, profile: Profile, offer_compat: bool) -> None:
     """Apply A-3.2.3-2: RSA >= 3072, P-384 or P-521; compat adds P-256 and RSA 2048."""
-    strict_enough = (csr.key_kind == "EC" and csr.key_bits >= 384) or (
-        csr.key_kind == "RSA" and csr.key_bits >= 3072
-    )
-    compat_enough = (csr.key_kind == "EC" and csr.key_bits >= 256) or (
-        csr.key_kind == "RSA" and csr.key_bits >= 2048
-    )
-    if strict_enough or (compat_enough and not profile.strict):
+    rsa_bits = csr.key_bits if csr.key_kind == "RSA" else 0
+    strict_enough = csr.key_name in ("EC P-384", "EC P-521") or rsa_bits >= 3072
+    compat_enough = strict_enough or csr.key_name == "EC P-256" or rsa_bits >= 2048
+    if compat_enough if not profile.strict else strict_enough:
         return
     if not compat_enough:
         raise BadCsr(f"a key of type {csr.key_name} does not work in browsers; {KEY_ADVICE}")

@@ -1,0 +1,260 @@
+"""Devices and the owner's word on them: pending, approved, blocked, forgotten (decision 5).
+
+A device comes into being when it has proved its first name, so the owner's list holds only things
+that really answer on this network. What then decides: `auto` approval, an open pairing window, a
+pairing key (external account binding), or the owner. A name stays tied to the account and MAC it
+was issued to; a stranger who proves the same name never takes it over silently.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from acmeiot.core.ownership import OwnershipRule
+from acmeiot.core.ports import Clock, Events, Lan, Random, Store
+from acmeiot.core.records import Account, AuditEntry, Device, NameTie
+from acmeiot.protocol.errors import RejectedIdentifier, Unauthorized, UserActionRequired
+from acmeiot.protocol.jose import b64encode
+from acmeiot.protocol.names import Identifier
+from acmeiot.protocol.states import DEVICE, DeviceStatus, Event, step
+
+Approval = Literal["auto", "ask"]
+
+MAX_PENDING: Final = 64  # a home never has as many strangers; more is an attack (specs 6)
+_MAX_NAMES: Final = 32
+_DAY: Final = 86400
+_WINDOW: Final = "pairing window ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Who asks: the account, the address it came from, the DNS names it proved."""
+
+    account: Account
+    remote: str
+    names: tuple[str, ...]
+
+
+class Devices:
+    """Keep the owner's decisions; thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        lan: Lan,
+        clock: Clock,
+        random: Random,
+        events: Events,
+        approval: Approval,
+        rule: OwnershipRule,
+    ) -> None:
+        self._store, self._lan, self._clock = store, lan, clock
+        self._random, self._events = random, events
+        self._approval, self._rule = approval, rule
+        self._lock = threading.RLock()
+
+    # -- the pairing window
+
+    def open_window(self, seconds: int) -> int:
+        """Open the pairing window; return its end in epoch seconds."""
+        end = self._clock.now() + seconds
+        with self._store.writing():
+            self._store.put_fact(_WINDOW, str(end))
+            self._audit("window", "pairing", {"ends": end})
+        self._events.emit("window", f"pairing window open for {seconds // 60} minutes")
+        return end
+
+    def close_window(self) -> None:
+        """Close the pairing window."""
+        self._store.put_fact(_WINDOW, "0")
+        self._events.emit("window", "pairing window closed")
+
+    def window_end(self) -> int | None:
+        """Return when the open window ends, None if it is closed."""
+        end = int(self._store.fact(_WINDOW) or "0")
+        # A clock set back must not keep a window open for longer than it was meant.
+        return end if self._clock.now() < end else None
+
+    # -- the gate
+
+    def refuse_blocked(self, account: Account, remote: str) -> None:
+        """Raise Unauthorized if the owner blocked this account, or the MAC behind `remote`."""
+        mac = self._lan.mac_of(remote)
+        for device in self._store.devices():
+            if device.status is not DeviceStatus.BLOCKED:
+                continue
+            if device.account_id == account.id or (mac is not None and device.mac == mac):
+                raise Unauthorized(
+                    f"the owner of this network has blocked this device ({device.id}); "
+                    "only the owner can allow it again"
+                )
+
+    def refuse_foreign(self, identifiers: Iterable[Identifier], account: Account, remote: str) -> None:
+        """Raise RejectedIdentifier for a name tied to another device, where nobody may be asked.
+
+        With approval `ask` the owner decides instead, when the name has been proved.
+        """
+        if self._approval == "ask":
+            return
+        for identifier in identifiers:
+            tie = self._foreign_tie(identifier.base.value, account, remote)
+            if tie is not None:
+                raise RejectedIdentifier(
+                    f"{identifier} belongs to another device ({tie.device_id}, MAC {tie.mac}); the "
+                    f"owner can free the name: acmeiot forget {tie.device_id}",
+                    identifier=identifier,
+                )
+
+    def _foreign_tie(self, name: str, account: Account, remote: str) -> NameTie | None:
+        """Return the tie that gives the name to somebody else, if there is one.
+
+        Without lease tables the challenge alone proves, and no tie can hold a name. A device that
+        lost its account key is known again by its MAC.
+        """
+        tie = self._store.tie(name)
+        if tie is None or tie.account_id == account.id:
+            return None
+        if self._approval == "auto" and self._rule == "challenge":
+            return None
+        mac = self._lan.mac_of(remote)
+        return None if mac is not None and mac == tie.mac else tie
+
+    def admit(self, newcomer: Newcomer) -> Device:
+        """Return the device of a proved newcomer, decided where that can be done without a person.
+
+        Raise UserActionRequired when too many others wait already.
+        """
+        with self._lock, self._store.writing():
+            known = self._store.device_of(newcomer.account.id)
+            device = self._seen(known or self._arrive(newcomer), newcomer)
+            if device.status is DeviceStatus.PENDING:
+                by = self._decider(newcomer)
+                if by:
+                    device = self._decide(device, Event.APPROVE, by)
+            elif self._approval == "ask":
+                self._refuse_taken(newcomer)
+            if device != known:
+                self._store.put_device(device)
+            return device
+
+    def _refuse_taken(self, newcomer: Newcomer) -> None:
+        for name in newcomer.names:
+            tie = self._foreign_tie(name, newcomer.account, newcomer.remote)
+            if tie is not None:
+                raise UserActionRequired(
+                    f"{name} belongs to device {tie.device_id}; the owner can free it: "
+                    f"acmeiot forget {tie.device_id}"
+                )
+
+    def _arrive(self, newcomer: Newcomer) -> Device:
+        waiting = [d for d in self._store.devices() if d.status is DeviceStatus.PENDING]
+        if len(waiting) >= MAX_PENDING:
+            raise UserActionRequired(
+                f"{len(waiting)} devices wait for the owner already; the owner must decide on some "
+                "of them first (acmeiot devices)"
+            )
+        now = self._clock.now()
+        device = Device(
+            id=b64encode(self._random(6)).replace("-", "x").replace("_", "y"),
+            account_id=newcomer.account.id,
+            status=DeviceStatus.PENDING,
+            mac=self._lan.mac_of(newcomer.remote),
+            address=newcomer.remote,
+            names=(),
+            first_seen=now,
+            last_seen=now,
+        )
+        names = ", ".join(newcomer.names)
+        self._events.emit("device", f"new device {device.id} at {device.address} asks for {names}")
+        return device
+
+    def _seen(self, device: Device, newcomer: Newcomer) -> Device:
+        names = tuple(dict.fromkeys((*device.names, *newcomer.names)))[-_MAX_NAMES:]
+        now = self._clock.now()
+        return replace(
+            device,
+            names=names,
+            address=newcomer.remote,
+            mac=self._lan.mac_of(newcomer.remote) or device.mac,
+            # To the day: each change is a write to the flash.
+            last_seen=now if now - device.last_seen >= _DAY else device.last_seen,
+        )
+
+    def _decider(self, newcomer: Newcomer) -> str:
+        """Return who may approve without asking, "" if the owner must."""
+        if self._approval == "auto":
+            return "auto"
+        if newcomer.account.eab_kid is not None:
+            return "pairing key"
+        if any(self._foreign_tie(n, newcomer.account, newcomer.remote) for n in newcomer.names):
+            return ""  # a name changes hands only by the owner's word, window or not
+        return "window" if self.window_end() is not None else ""
+
+    # -- the owner's word
+
+    def approve(self, device_id: str) -> Device:
+        """Approve a pending or blocked device and give it the names it proved.
+
+        Raise LookupError for an unknown id, ValueError for a device in another state.
+        """
+        with self._store.writing():
+            device = self._by_owner(device_id, Event.APPROVE)
+            now = self._clock.now()
+            for name in device.names:
+                self._store.put_tie(self._tie(name, device, now))
+        return device
+
+    def block(self, device_id: str) -> Device:
+        """Block a pending or approved device; errors as `approve`."""
+        return self._by_owner(device_id, Event.BLOCK)
+
+    def forget(self, device_id: str) -> Device:
+        """Forget a device and free its names; errors as `approve`."""
+        with self._store.writing():
+            device = self._by_owner(device_id, Event.FORGET)
+            self._store.drop_ties(device_id)
+        return device
+
+    def _by_owner(self, device_id: str, event: Event) -> Device:
+        with self._lock, self._store.writing():
+            device = self._store.device(device_id)
+            if device is None:
+                raise LookupError(f"no device {device_id!r}; `acmeiot devices` lists them")
+            if (device.status, event) not in DEVICE:
+                raise ValueError(f"device {device_id} is {device.status.value}; cannot {event.value} it")
+            device = self._decide(device, event, "owner")
+            self._store.put_device(device)
+            return device
+
+    def _decide(self, device: Device, event: Event, by: str) -> Device:
+        decided = replace(
+            device,
+            status=step(DEVICE, device.status, event),
+            decided_at=self._clock.now(),
+            decided_by=by,
+        )
+        detail = {"by": by, "names": list(device.names), "mac": device.mac, "address": device.address}
+        self._audit(event.value, device.id, detail)
+        self._events.emit(
+            event.value, f"device {device.id} ({', '.join(device.names) or device.address}) by {by}"
+        )
+        return decided
+
+    def tie_names(self, device: Device, identifiers: Iterable[Identifier]) -> None:
+        """Tie the names of an issued certificate to the device; call inside the transaction."""
+        now = self._clock.now()
+        for identifier in identifiers:
+            if identifier.type == "dns":
+                self._store.put_tie(self._tie(identifier.base.value, device, now))
+
+    def _tie(self, name: str, device: Device, now: int) -> NameTie:
+        known = self._store.tie(name)
+        mine = known is not None and known.device_id == device.id
+        since = known.since if known is not None and mine else now
+        return NameTie(name, device.account_id, device.id, device.mac, since, now)
+
+    def _audit(self, event: str, subject: str, detail: dict[str, object]) -> None:
+        self._store.append_audit(AuditEntry(self._clock.now(), event, subject, detail))
