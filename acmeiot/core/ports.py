@@ -92,6 +92,10 @@ class Store(Protocol):
         """Return the pending and ready orders that need this authorization."""
         ...
 
+    def order_replacing(self, ari_id: str) -> Order | None:
+        """Return the newest order with this `replaces` that is not invalid (RFC 9773)."""
+        ...
+
     def count_open_orders(self, account_id: str, now: int) -> int:
         """Count the account's pending and ready orders that have not expired."""
         ...
@@ -168,6 +172,10 @@ class Issuer(Protocol):
         """Return what the CSR says after verifying its signature; raise BadCsr with the reason."""
         ...
 
+    def serial_of(self, der: bytes) -> str:
+        """Return the serial of a certificate as the store has it; raise Malformed if it is none."""
+        ...
+
     def permits(self, identifier: Identifier) -> bool:
         """Tell whether the name constraints of root and intermediate let this one through."""
         ...
@@ -230,6 +238,13 @@ class Lan(Protocol):
 
     def has_tables(self) -> bool:
         """Tell whether there is any lease source; without one the challenge alone proves."""
+        ...
+
+    def caa(self, name: str) -> list[str]:
+        """Return the issuers that the nearest CAA `issue` records name; [] where there are none.
+
+        Only the LAN's own resolver is asked (RFC 8659); no resolver or no answer is no record.
+        """
         ...
 
     def is_own(self, address: IPAddress) -> bool:

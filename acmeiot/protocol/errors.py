@@ -44,8 +44,12 @@ class AcmeError(Exception):
         self.extra = dict(extra)
 
     def problem(self) -> dict[str, object]:
-        """Return the problem document's members, without `status` (RFC 7807, RFC 8555 6.7)."""
-        document: dict[str, object] = {"type": URN + self.code, "detail": self.detail}
+        """Return the problem document (RFC 7807, RFC 8555 section 6.7)."""
+        document: dict[str, object] = {
+            "type": URN + self.code,
+            "detail": self.detail,
+            "status": self.status,
+        }
         document.update(self.extra)
         if self.subproblems:
             # R-32: `identifier` stands only inside subproblems (RFC 8555 section 6.7.1).

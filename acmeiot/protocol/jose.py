@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 from acmeiot.protocol.errors import (
@@ -114,6 +114,12 @@ class Jwk:
         if kind == "OKP":
             return _okp_jwk(document)
         raise BadPublicKey(f"key type {_show(kind)} is not supported; use EC, RSA or OKP")
+
+    def spki_sha256(self) -> str:
+        """Return the SHA-256 of the key's SubjectPublicKeyInfo as hex, as certificates have it."""
+        encoding = serialization.Encoding.DER
+        spki = self.key.public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(spki).hexdigest()
 
     def verify(self, jws: Jws) -> None:
         """Check the signature; raise BadPublicKey for the wrong algorithm, else Unauthorized."""

@@ -195,6 +195,15 @@ def _wanted_name(item: object) -> WantedName:
     return WantedName(identifier, parent)
 
 
+def load_identifier(payload: bytes) -> tuple[Identifier, bool]:
+    """Return newAuthz's identifier and `subdomainAuthAllowed` (R-25, RFC 9444 section 4.2)."""
+    document = load_json(payload, "the payload")
+    item = document.get("identifier")
+    if not isinstance(item, dict):
+        raise Malformed("identifier is missing or not a JSON object")
+    return parse_identifier(item), _flag(item, "subdomainAuthAllowed")
+
+
 def parse_identifier(item: dict[str, Any]) -> Identifier:
     """Return the identifier object's identifier; raise Malformed or UnsupportedIdentifier."""
     try:
