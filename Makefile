@@ -5,7 +5,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 10
 
 PY := .venv/bin/python
-PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+PIP := PYTHONWARNINGS=ignore .venv/bin/python -m pip --quiet --disable-pip-version-check
 # What OpenWrt 24.10 ships: the oldest libraries the daemon must run with.
 OPENWRT := cryptography==41.0.7 bottle==0.12.25 dnspython==2.4.1
 # Tests of the package itself; the other suites start whole programs.
@@ -57,7 +57,7 @@ clean: ## remove what the verbs made, but not ./var
 # Stamps: a verb that has nothing to set up starts at once.
 
 .stamps/peers: tests/apt-packages.txt tests/apt-install
-	tests/apt-install run test unpack
+	tests/apt-install test unpack
 	@mkdir -p $(@D) && touch $@
 
 .venv/bin/python:
@@ -70,16 +70,18 @@ clean: ## remove what the verbs made, but not ./var
 	$(PIP) install --editable .
 	@touch $@
 
+# A pip older than the interpreter it works for would not run there: Debian's is renewed first.
 .venv/test-ready: setup.py | .venv/bin/python
+	$(PIP) install --upgrade pip
 	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[router,test,check,fuzz]'
 	@touch $@ .venv/run-ready
 
-.venv-openwrt/test-ready: setup.py Makefile | .venv/bin/python
+.venv-openwrt/test-ready: setup.py Makefile | .venv/test-ready
 	.venv/bin/python -m venv --clear --without-pip .venv-openwrt
 	$(PIP) --python .venv-openwrt/bin/python install --editable '.[router,test]' $(OPENWRT)
 	@touch $@
 
-.venv-next/test-ready: setup.py tests/next-python | .venv/bin/python .stamps/peers
+.venv-next/test-ready: setup.py tests/next-python | .venv/test-ready .stamps/peers
 	@rm -rf .venv-next && mkdir .venv-next
 	@if next=$$(tests/next-python 2>$@); then \
 		$$next -m venv --without-pip .venv-next && \
@@ -88,7 +90,7 @@ clean: ## remove what the verbs made, but not ./var
 	@touch $@
 
 # Its own, so that its pins do not mix with the library ends.
-.venv-certbot/ready: Makefile | .venv/bin/python
+.venv-certbot/ready: Makefile | .venv/test-ready
 	.venv/bin/python -m venv --clear --without-pip .venv-certbot
 	$(PIP) --python .venv-certbot/bin/python install --upgrade certbot
 	@touch $@
