@@ -1,0 +1,1 @@
+"""What this network says of its hosts: tables, the LAN's resolver, multicast DNS, interfaces."""

@@ -1,0 +1,161 @@
+"""This machine's own interfaces and addresses, as the kernel says by netlink.
+
+Two dumps of rtnetlink, read with `struct`: nothing to import, and it works where /proc/net is
+stripped, as OpenWrt's is.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from acmeiot.protocol import names
+from acmeiot.protocol.names import IPAddress
+
+MAX_INTERFACES: Final = 16
+
+_GET_LINK: Final = 18
+_GET_ADDRESS: Final = 22
+_REQUEST_DUMP: Final = 0x301
+_DONE: Final = 3
+_ERROR: Final = 2
+_IFLA_IFNAME: Final = 3
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
+_UP: Final = 0x1
+_LOOPBACK: Final = 0x8
+_POINT_TO_POINT: Final = 0x10
+_MULTICAST: Final = 0x1000
+
+Network = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One network interface, with its addresses and the networks they are in."""
+
+    index: int
+    name: str
+    flags: int
+    addresses: tuple[Network, ...]
+
+    @property
+    def on_lan(self) -> bool:
+        """Tell whether a LAN is behind it: up, multicast, and a private address of its own.
+
+        A link-local address alone does not make one: the uplink has that too.
+        """
+        unwanted = _LOOPBACK | _POINT_TO_POINT
+        return self.flags & (_UP | _MULTICAST | unwanted) == _UP | _MULTICAST and any(
+            names.is_lan(own.ip) and not (own.version == 6 and own.ip.is_link_local)
+            for own in self.addresses
+        )
+
+    def reaches(self, address: IPAddress) -> bool:
+        """Tell whether the address is on this interface's link."""
+        if address.version == 6 and address.is_link_local:
+            return True
+        return any(
+            address.version == own.version and address in own.network for own in self.addresses
+        )
+
+
+def interfaces() -> tuple[Interface, ...]:
+    """Return all interfaces; raise OSError where there is no netlink."""
+    addresses: dict[int, list[Network]] = {}
+    for body in _dump(_GET_ADDRESS, 8):
+        _family, prefix, _flags, _scope, index = struct.unpack_from("=BBBBI", body)
+        attributes = dict(_attributes(body, 8))
+        raw = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
+        if raw is not None and len(raw) in (4, 16):
+            own = ipaddress.ip_interface((raw, prefix))
+            addresses.setdefault(index, []).append(own)
+    found = []
+    for body in _dump(_GET_LINK, 16):
+        index, flags = struct.unpack_from("=4xiI", body)
+        name = dict(_attributes(body, 16)).get(_IFLA_IFNAME, b"").rstrip(b"\0")
+        own_addresses = tuple(addresses.get(index, ()))
+        found.append(Interface(index, name.decode("ascii", "replace"), flags, own_addresses))
+    return tuple(found)
+
+
+def lan_interfaces() -> tuple[Interface, ...]:
+    """Return the interfaces that have a LAN behind them, at most 16."""
+    return tuple(each for each in interfaces() if each.on_lan)[:MAX_INTERFACES]
+
+
+def own_addresses() -> tuple[IPAddress, ...]:
+    """Return this machine's LAN addresses, loopback and link-local IPv6 left out.
+
+    These are what the server's own certificate can name.
+    """
+    ours = (own.ip for each in interfaces() for own in each.addresses)
+    return tuple(
+        address
+        for address in ours
+        if names.is_lan(address)
+        and not address.is_loopback
+        and not (address.version == 6 and address.is_link_local)
+    )
+
+
+def is_own(address: IPAddress) -> bool:
+    """Tell whether the address is one of this machine's own; loopback always is."""
+    if address.is_loopback or address.is_unspecified:
+        return True
+    if address.version == 4 and not _may_bind(address):
+        return False
+    # Binding also works for addresses of others where ip_nonlocal_bind is set, as failover
+    # daemons do; and an IPv6 link-local address cannot be bound without its interface.
+    return any(own.ip == address for each in interfaces() for own in each.addresses)
+
+
+def _may_bind(address: IPAddress) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
+def _dump(request: int, header: int) -> Iterator[bytes]:
+    """Yield the body of each message of one rtnetlink dump; `header` is the fixed part's size."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
+        netlink.settimeout(2.0)
+        length = 16 + header
+        netlink.send(struct.pack("=IHHII", length, request, _REQUEST_DUMP, 1, 0) + bytes(header))
+        while True:
+            for kind, body in _messages(netlink.recv(1 << 16)):
+                if kind == _DONE:
+                    return
+                if kind == _ERROR:
+                    raise OSError(-struct.unpack_from("=i", body)[0], "rtnetlink refused")
+                yield body
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= 16:
+        length, kind = struct.unpack_from("=IH", data)
+        if not 16 <= length <= len(data):
+            raise OSError(errno.EBADMSG, "rtnetlink sent half a message")
+        yield kind, data[16:length]
+        data = data[_aligned(length) :]
+
+
+def _attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    while offset + 4 <= len(body):
+        length, kind = struct.unpack_from("=HH", body, offset)
+        if length < 4:
+            return
+        yield kind, body[offset + 4 : offset + length]
+        offset += _aligned(length)
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3

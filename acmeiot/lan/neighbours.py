@@ -1,0 +1,171 @@
+"""Who is on this network, as the router's own files say: dnsmasq leases and hosts files.
+
+The files are small and change often, so they are read again whenever `stat` shows a change, and
+never otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from acmeiot.core.ports import Clock, Events
+from acmeiot.core.records import Host
+from acmeiot.lan.hostfiles import MAX_BYTES, Entry, Reading, read_hosts, read_leases
+
+# A file changed in the same clock tick as it was read looks unchanged afterwards; JFFS2 and FAT
+# tick once a second or slower. Until the change is older than this, it is simply read again.
+SETTLED_NS: Final = 2_000_000_000
+
+Parser = Callable[[bytes, Sequence[str], str], Reading]
+Signature = tuple[int, int, int, int]
+_NOTHING: Final[Mapping[str, tuple[Entry, ...]]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """A file as it was, and the stat that tells whether it still is."""
+
+    signature: Signature | None = None  # None: read again next time
+    by_address: Mapping[str, tuple[Entry, ...]] = _NOTHING
+    by_name: Mapping[str, tuple[Entry, ...]] = _NOTHING
+
+
+class TableFile:
+    """One lease or hosts file, kept in memory until it changes. Usable from any thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        parser: Parser,
+        domains: Sequence[str],
+        events: Events,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._path = path
+        self.source = f"{kind} {path}"
+        self._parser = parser
+        self._domains = tuple(domains)
+        self._events = events
+        self._wall_ns = wall_ns
+        self._lock = threading.Lock()
+        self._snapshot = _Snapshot()
+        self._told: set[str] = set()
+
+    def snapshot(self) -> _Snapshot:
+        """Return the file's content, read again only where `stat` shows a change.
+
+        A file that is not there, or cannot be read, is an empty one; that is said once.
+        """
+        with self._lock:
+            try:
+                if self._snapshot.signature != _signature(self._path.stat()):
+                    self._snapshot = self._load()
+            except OSError as error:
+                self._snapshot = _Snapshot()
+                # dnsmasq makes its lease file with the first lease: nothing to warn of.
+                missing = isinstance(error, FileNotFoundError)
+                self._tell(f"cannot be read: {error.strerror}", warning=not missing)
+            return self._snapshot
+
+    def _load(self) -> _Snapshot:
+        # Not blocking: a pipe in the file's place must not stop the server.
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(0, "it is not a regular file")
+            data = file.read(MAX_BYTES + 1)
+        reading = self._parser(data, self._domains, self.source)
+        self._report(reading)
+        settled = self._wall_ns() - status.st_mtime_ns > SETTLED_NS
+        return _Snapshot(
+            _signature(status) if settled else None,
+            _index(reading.entries, lambda host: (host.address,)),
+            _index(reading.entries, lambda host: host.names),
+        )
+
+    def _report(self, reading: Reading) -> None:
+        if reading.bad_lines:
+            first = reading.bad_lines[0]
+            self._tell(f"{len(reading.bad_lines)} lines were not understood, the first: {first}")
+        if reading.bad_names:
+            self._tell(f"{reading.bad_names} host names are no DNS names and were ignored")
+        if reading.cut:
+            self._tell("is too long, its end was ignored", warning=True)
+
+    def _tell(self, what: str, *, warning: bool = False) -> None:
+        # Once for each kind of remark: a device that changes its name all day fills no log.
+        kind = re.sub(r"[0-9]+", "", what)
+        if kind in self._told:
+            return
+        self._told.add(kind)
+        message = f"{self.source}: {what}"
+        if warning:
+            self._events.emit("lan", message, warning=True)
+        else:
+            self._events.debug("lan", message)
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _index(
+    entries: Iterable[Entry], keys: Callable[[Host], tuple[str, ...]]
+) -> dict[str, tuple[Entry, ...]]:
+    lists: dict[str, list[Entry]] = {}
+    for entry in entries:
+        for key in keys(entry.host):
+            lists.setdefault(key, []).append(entry)
+    return {key: tuple(found) for key, found in lists.items()}
+
+
+class Tables:
+    """All lease and hosts files together, looked up by address and by full name."""
+
+    def __init__(
+        self,
+        leases: Sequence[Path],
+        hosts: Sequence[Path],
+        domains: Sequence[str],
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self._files = [
+            *(TableFile(path, "lease file", read_leases, domains, events) for path in leases),
+            *(TableFile(path, "hosts file", read_hosts, domains, events) for path in hosts),
+        ]
+        self._clock = clock
+
+    def sources(self) -> tuple[str, ...]:
+        """Return what is asked, for messages: `lease file /tmp/dhcp.leases`, ..."""
+        return tuple(file.source for file in self._files)
+
+    def at(self, address: str) -> list[Host]:
+        """Return the hosts that have this address now; `address` in its canonical spelling."""
+        return list(self._current(file.snapshot().by_address.get(address) for file in self._files))
+
+    def named(self, name: str) -> list[Host]:
+        """Return the hosts that have this full name now; lower case, no trailing dot."""
+        return list(self._current(file.snapshot().by_name.get(name) for file in self._files))
+
+    def mac_of(self, address: str) -> str | None:
+        """Return the MAC that a lease gives for the address."""
+        return next((host.mac for host in self.at(address) if host.mac), None)
+
+    def _current(self, found: Iterable[tuple[Entry, ...] | None]) -> Iterator[Host]:
+        now = self._clock.now()
+        for entries in found:
+            for entry in entries or ():
+                if entry.current(now):
+                    yield entry.host
