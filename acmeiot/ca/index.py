@@ -1,0 +1,236 @@
+"""What the authority is made of, and how it lies on the disk.
+
+`authority.json` names every root, cross-certificate and intermediate, each with its certificate,
+oldest first; the last of each kind is the current one. The private keys lie beside it, one file
+each, named after the key. To change anything, new key files are written first and the index is
+replaced last, so a crash at any point leaves the old whole or the new whole; files that no index
+names are what a crash left, and `sweep` deletes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from acmeiot.ca import keys, profiles
+
+VERSION: Final = 1
+INDEX: Final = "authority.json"
+KEY_SUFFIX: Final = ".key"
+_ID_LENGTH: Final = 16  # hex digits: 64 bits tell the few keys of one home apart
+
+
+class BrokenState(Exception):
+    """The authority's files contradict each other; the message names the file and the way out."""
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A CA certificate, and what is often asked of it."""
+
+    certificate: x509.Certificate
+
+    @cached_property
+    def id(self) -> str:
+        """Return the short hex id of the key in it."""
+        return self.fingerprint[:_ID_LENGTH]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return the hex SHA-256 of the SubjectPublicKeyInfo."""
+        return keys.fingerprint(self.public_key)
+
+    @cached_property
+    def public_key(self) -> keys.PublicKey:
+        """Return the key in it; raise BrokenState if no CA here could have it."""
+        key = self.certificate.public_key()
+        if not isinstance(key, keys.PublicKey):
+            raise BrokenState(f"a CA certificate holds a {type(key).__name__}")
+        return key
+
+    @cached_property
+    def der(self) -> bytes:
+        """Return the certificate in DER."""
+        return self.certificate.public_bytes(Encoding.DER)
+
+    @cached_property
+    def pem(self) -> bytes:
+        """Return the certificate in PEM."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @cached_property
+    def key_identifier(self) -> bytes:
+        """Return the subject key identifier."""
+        return profiles.key_identifier(self.certificate)
+
+    @cached_property
+    def validity(self) -> tuple[int, int]:
+        """Return notBefore and notAfter in epoch seconds."""
+        return profiles.validity(self.certificate)
+
+    @property
+    def not_before(self) -> int:
+        """Return notBefore in epoch seconds."""
+        return self.validity[0]
+
+    @property
+    def not_after(self) -> int:
+        """Return notAfter in epoch seconds."""
+        return self.validity[1]
+
+    @cached_property
+    def signed_by(self) -> bytes:
+        """Return the key identifier of the root that signed it."""
+        aki = self.certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+        return aki.value.key_identifier or b""
+
+
+@dataclass(frozen=True)
+class Signer(Certified):
+    """A CA certificate with its private key."""
+
+    key: keys.PrivateKey
+
+
+@dataclass(frozen=True)
+class State:
+    """One whole authority; the last root and the last intermediate are the current ones.
+
+    A cross-certificate holds one root's name and key and is signed by another root. Immutable: a
+    reader that has one needs no lock.
+    """
+
+    roots: tuple[Signer, ...]
+    crosses: tuple[Certified, ...]
+    intermediates: tuple[Signer, ...]
+
+    @property
+    def root(self) -> Signer:
+        """Return the current root."""
+        return self.roots[-1]
+
+    @property
+    def intermediate(self) -> Signer:
+        """Return the intermediate that signs new leaves."""
+        return self.intermediates[-1]
+
+    def root_of(self, issued: Certified) -> Signer:
+        """Return the root that signed this one; raise BrokenState if it is not here."""
+        for root in self.roots:
+            if root.key_identifier == issued.signed_by:
+                return root
+        raise BrokenState(f"the root that signed {issued.id} is missing")
+
+    def pruned(self, now: int) -> State:
+        """Return the state without what has expired, and without the oldest of too many roots."""
+        alive = [root for root in self.roots[:-1] if root.not_after > now]
+        roots = (*alive[-profiles.OLD_ROOTS :], self.root)
+        known = {root.key_identifier for root in roots}
+        return State(
+            roots,
+            tuple(
+                cross
+                for cross in self.crosses
+                if cross.not_after > now and {cross.signed_by, cross.key_identifier} <= known
+            ),
+            tuple(
+                signer
+                for signer in self.intermediates
+                if signer.not_after > now and signer.signed_by in known
+            ),
+        )
+
+
+def write(directory: Path, state: State, known: State | None) -> None:
+    """Make `state` the one on the disk, in place of `known`; raise OSError with `known` intact."""
+    before = {signer.id for signer in _signers(known)} if known else set()
+    for signer in _signers(state):
+        if signer.id not in before:
+            keys.save(directory / (signer.id + KEY_SUFFIX), signer.key)
+    document = {
+        "version": VERSION,
+        "roots": [_text(root) for root in state.roots],
+        "crosses": [_text(cross) for cross in state.crosses],
+        "intermediates": [_text(signer) for signer in state.intermediates],
+    }
+    keys.write_durably(directory / INDEX, json.dumps(document, indent=1).encode("ascii"))
+
+
+def read(directory: Path, repaired: Callable[[Path, int], None]) -> State | None:
+    """Return the state on the disk, None if there is no index; raise BrokenState or BadKeyFile.
+
+    `repaired` hears of key files whose mode was too wide.
+    """
+    path = directory / INDEX
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise BrokenState(f"{path} is not JSON; restore the state from a backup") from None
+    if not isinstance(document, dict):
+        raise BrokenState(f"{path} is not a JSON object; restore the state from a backup")
+    try:
+        return _state(directory, document, repaired)
+    except (KeyError, TypeError, ValueError, IndexError, x509.ExtensionNotFound) as error:
+        raise BrokenState(f"{path} is damaged ({error}); restore it from a backup") from error
+
+
+def _state(
+    directory: Path, document: dict[str, Any], repaired: Callable[[Path, int], None]
+) -> State:
+    if document["version"] != VERSION:
+        raise BrokenState(
+            f"{directory / INDEX} has version {document['version']!a}, this program reads {VERSION}"
+        )
+
+    def signers(name: str) -> tuple[Signer, ...]:
+        return tuple(_signer(directory, text, repaired) for text in document[name])
+
+    crosses = tuple(Certified(_certificate(text)) for text in document["crosses"])
+    state = State(signers("roots"), crosses, signers("intermediates"))
+    for issued in (*state.crosses, *state.intermediates, state.root, state.intermediate):
+        state.root_of(issued)
+    return state
+
+
+def _signer(directory: Path, text: str, repaired: Callable[[Path, int], None]) -> Signer:
+    bare = Certified(_certificate(text))
+    path = directory / (bare.id + KEY_SUFFIX)
+    key = keys.load(path, repaired)
+    if keys.spki(key.public_key()) != keys.spki(bare.public_key):
+        raise BrokenState(f"{path} is not the key of its certificate; restore it from a backup")
+    return Signer(bare.certificate, key)
+
+
+def sweep(directory: Path, state: State) -> list[str]:
+    """Delete key files that `state` does not name and half-written files; return their names."""
+    wanted = {signer.id + KEY_SUFFIX for signer in _signers(state)}
+    left_over = [
+        path
+        for path in sorted(directory.iterdir())
+        if path.name.endswith(keys.TEMPORARY)
+        or (path.name.endswith(KEY_SUFFIX) and path.name not in wanted)
+    ]
+    for path in left_over:
+        path.unlink()
+    return [path.name for path in left_over]
+
+
+def _signers(state: State) -> tuple[Signer, ...]:
+    return (*state.roots, *state.intermediates)
+
+
+def _text(certified: Certified) -> str:
+    return certified.pem.decode("ascii")
+
+
+def _certificate(text: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(text.encode("ascii"))
