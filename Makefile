@@ -49,16 +49,13 @@ fuzz: .venv/test-ready
 interop: peers .venv/test-ready .venv-certbot/ready
 	$(PY) -m pytest $(wildcard tests/crash) tests/interop
 
-peers: .stamps/peers
+peers:
+	@tests/apt-install test unpack
 
 clean: ## remove what the verbs made, but not ./var
-	rm -rf .venv .venv-* .peers .stamps .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .venv-* .peers .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
 # Stamps: a verb that has nothing to set up starts at once.
-
-.stamps/peers: tests/apt-packages.txt tests/apt-install
-	tests/apt-install test unpack
-	@mkdir -p $(@D) && touch $@
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -81,7 +78,7 @@ clean: ## remove what the verbs made, but not ./var
 	$(PIP) --python .venv-openwrt/bin/python install --editable '.[router,test]' $(OPENWRT)
 	@touch $@
 
-.venv-next/test-ready: setup.py tests/next-python | .venv/test-ready .stamps/peers
+.venv-next/test-ready: setup.py tests/next-python | .venv/test-ready peers
 	@rm -rf .venv-next && mkdir .venv-next
 	@if next=$$(tests/next-python 2>$@); then \
 		$$next -m venv --without-pip .venv-next && \

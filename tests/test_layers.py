@@ -27,10 +27,12 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "client": ("protocol", "lan"),
     "device": ("protocol", "lan", "client"),
     "trust": ("protocol", "lan", "client"),
+    "clock": (*PORTS, "protocol"),
+    "events": (*PORTS, "protocol"),
     "config": ("protocol",),
     "cli": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "client", "device", "trust",
-        "config",
+        "clock", "events", "config",
     ),
     "__main__": ("cli",),
     "__init__": (),

@@ -29,7 +29,6 @@ bind-interfaces
 no-resolv
 no-hosts
 cache-size=0
-user=root
 pid-file=
 address=/lan/{PRINTER}
 address=/local/{PRINTER}
@@ -127,7 +126,8 @@ class Home:
         assert holder.stdout is not None
         assert holder.stdout.read(1) == b"\n", "this machine lets nobody make a network namespace"
         user = ["--user", "--preserve-credentials"] if mapped else []
-        self._enter = ["nsenter", "--target", str(holder.pid), *user, "--net", "--mount", "--"]
+        spaces = [*user, "--net", "--mount", "--root", "--wd"]
+        self._enter = ["nsenter", "--target", str(holder.pid), *spaces, "--"]
         self.run("ip", "link", "set", "lo", "up")
         for address in (ROUTER, PRINTER, NAMESERVER):
             self.run("ip", "address", "add", f"{address}/24", "dev", "lo")
@@ -141,7 +141,7 @@ class Home:
         (self.work / "dnsmasq.conf").write_text(DNSMASQ, encoding="ascii")
         self.start(
             "dnsmasq",
-            "--keep-in-foreground",
+            "--no-daemon",  # as the user it is: in a user's own namespace there is no other
             f"--conf-file={self.work / 'dnsmasq.conf'}",
             log=self.work / "dnsmasq.log",
         )
@@ -173,7 +173,7 @@ class Home:
     def _await_zone(self, zone: str) -> None:
         """Ask the resolver for a zone of the name server until both are up."""
         self.run(
-            *("sh", "-c", "for i in $(seq 20); do $* | grep . && exit; sleep 0.1; done; exit 1"),
+            *("sh", "-c", "for i in $(seq 20); do $* | grep -q hostmaster && exit; sleep 0.1; done; exit 1"),
             *("sh", "dig", "+short", "+tries=1", "+time=1", f"@{ROUTER}", zone, "SOA"),
         )
 
