@@ -110,6 +110,16 @@ class Home:
                 stderr=out,
             )
 
+    def wait_for(self, test: str, *arguments: str | Path) -> None:
+        """Repeat a shell test until it holds.
+
+        Raises:
+            AssertionError: it did not for 20 seconds.
+        """
+        self.run(
+            *("timeout", "20", "sh", "-c", f"until {test}; do sleep 0.1; done", "sh", *arguments)
+        )
+
     def trust(self, root: Path) -> None:
         """Add a root to the bundle that programs of this home read as the system's."""
         with self.bundle.open("a", encoding="ascii") as bundle:
@@ -172,10 +182,8 @@ class Home:
 
     def _await_zone(self, zone: str) -> None:
         """Ask the resolver for a zone of the name server until both are up."""
-        self.run(
-            *("sh", "-c", "for i in $(seq 20); do $* | grep -q hostmaster && exit; sleep 0.1; done; exit 1"),
-            *("sh", "dig", "+short", "+tries=1", "+time=1", f"@{ROUTER}", zone, "SOA"),
-        )
+        question = f"dig +short +tries=1 +time=1 @{ROUTER} {zone} SOA"
+        self.wait_for(f"{question} | grep -q hostmaster")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -37,14 +37,8 @@ def test_address(strict: Server, uacme: Uacme, webroot: Path) -> None:
 
 def test_address_by_tls(home: Home, strict: Server, uacme: Uacme, state: Path) -> None:
     """R-29: the challenge for an address asks for its reverse name."""
-    bind = ("-b", f"{PRINTER}@443", "-c", "127.0.0.1@1")
-    with home.serving("ualpn", "-v", *bind, "-s", uacme.socket, log=state / "ualpn.log"):
-        home.run(
-            "sh",
-            "-c",
-            'for i in $(seq 50); do [ -S "$1" ] && exit; sleep 0.1; done; exit 1',
-            "sh",
-            uacme.socket,
-        )
+    ualpn = ("ualpn", "-v", "-b", f"{PRINTER}@443", "-c", "127.0.0.1@1", "-s", uacme.socket)
+    with home.serving(*ualpn, "-p", state / "ualpn.pid", log=state / "ualpn.log"):
+        home.wait_for('[ -S "$1" ]', uacme.socket)
         issued = chain.read(strict, uacme.obtain("tls-alpn-01", *BOTH, PRINTER))
         issued.assert_good(*BOTH, PRINTER)
