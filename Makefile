@@ -9,7 +9,7 @@ PIP := PYTHONWARNINGS=ignore .venv/bin/python -m pip --quiet --disable-pip-versi
 # What OpenWrt 24.10 ships: the oldest libraries the daemon must run with.
 OPENWRT := cryptography==41.0.7 bottle==0.12.25 dnspython==2.4.1
 # Tests of the package itself; the other suites start whole programs.
-SUITES := interop crash fuzz bench home rig shell
+SUITES := interop crash hostile fuzz bench home rig shell
 UNIT := tests $(foreach suite,$(SUITES),--ignore=tests/$(suite))
 COVERED := $(foreach room,protocol core,$(if $(wildcard acmeiot/$(room)),--cov=acmeiot.$(room)))
 
@@ -47,7 +47,7 @@ fuzz: .venv/test-ready
 	done
 
 interop: peers .venv/test-ready .venv-certbot/ready
-	$(PY) -m pytest $(wildcard tests/crash) tests/interop
+	$(PY) -m pytest $(wildcard tests/crash tests/hostile) tests/interop
 
 peers:
 	@tests/apt-install test unpack

@@ -30,6 +30,7 @@ no-resolv
 no-hosts
 cache-size=0
 pid-file=
+local=/lan/local/internal/
 address=/lan/{PRINTER}
 address=/local/{PRINTER}
 address=/internal/{PRINTER}
