@@ -30,9 +30,14 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "clock": (*PORTS, "protocol"),
     "events": (*PORTS, "protocol"),
     "config": ("protocol",),
+    # Joins the rooms of the server's row into one process.
+    "daemon": (
+        "protocol", "core", "ca", "store", "lan", "validate", "web", "clock", "events", "config",
+    ),
+    # Alone joins the two rows.
     "cli": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "client", "device", "trust",
-        "clock", "events", "config",
+        "clock", "events", "config", "daemon",
     ),
     "__main__": ("cli",),
     "__init__": (),
