@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate as X509Certificate
 from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509.oid import NameOID
 
 from acmeiot.ca import crl, index, issue, keys, ocsp, profiles, succession
 from acmeiot.ca.index import Certified, Signer, State
@@ -100,6 +102,11 @@ class Authority:
         """Return the hex SHA-256 of the current root's key: its identity for clients."""
         return self._view.state.root.fingerprint
 
+    @property
+    def root_name(self) -> str:
+        """Return the current root's common name, which is unique to this home."""
+        return common_name(self._view.state.root.certificate)
+
     def roots(self) -> tuple[Certified, ...]:
         """Return all roots that have not been retired, the current one first."""
         return tuple(Certified(root.certificate) for root in reversed(self._view.state.roots))
@@ -134,6 +141,10 @@ class Authority:
 
     def serial_of(self, der: bytes) -> str:
         """Return the serial of a certificate as the store has it; raise Malformed."""
+        return issue.serial_of(der)
+
+    def serial_of(self, der: bytes) -> str:
+        """Return the serial of a certificate, hex; raise Malformed if it is none."""
         return issue.serial_of(der)
 
     def permits(self, identifier: Identifier) -> bool:
@@ -231,7 +242,11 @@ class Authority:
             _tell(self._record, now, "root", new.root, replaces=old.root.fingerprint)
         if new.intermediate is not old.intermediate:
             _tell(self._record, now, "intermediate", new.intermediate)
-        index.sweep(self._directory, new)
+        try:
+            index.sweep(self._directory, new)
+        except OSError as error:  # the change itself is done; the next start sweeps again
+            detail = {"warning": f"cannot delete what is not needed any more: {error}"}
+            self._record(AuditEntry(now, "sweep", self._directory.name, detail))
 
 
 class _View:
@@ -267,6 +282,11 @@ def _path_to_others(state: State, root: Signer) -> list[Certified]:
     down = zip(ids[place:0:-1], ids[place - 1 :: -1] if place else (), strict=False)
     up = zip(ids[place:-1], ids[place + 1 :], strict=True)
     return [by_subject[step] for step in (*down, *up) if step in by_subject]
+
+
+def common_name(certificate: X509Certificate) -> str:
+    """Return the common name of one of our issuers."""
+    return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
 def _pem(der: bytes) -> bytes:

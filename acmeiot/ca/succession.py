@@ -15,7 +15,7 @@ from typing import Final
 
 from acmeiot.ca import keys, profiles
 from acmeiot.ca.index import Certified, Signer, State
-from acmeiot.ca.profiles import CA_BACKDATE, DAY, LONGEST_LEAF
+from acmeiot.ca.profiles import BACKDATE, CA_BACKDATE, DAY, LONGEST_LEAF
 from acmeiot.core.ports import Random
 from acmeiot.protocol import names
 from acmeiot.protocol.names import Identifier
@@ -86,8 +86,8 @@ def succeeded(state: State, config: AuthorityConfig, now: int, random: Random) -
     crosses = [*state.crosses]
     if state.root.not_after > now:
         crosses += [
-            _cross(root, state.root, config, random),
-            _cross(state.root, root, config, random),
+            _cross(root, state.root, config, now, random),
+            _cross(state.root, root, config, now, random),
         ]
     intermediate = _new_intermediate(root, config, now, random)
     grown = State((*state.roots, root), tuple(crosses), (*state.intermediates, intermediate))
@@ -133,11 +133,16 @@ def _new_intermediate(root: Signer, config: AuthorityConfig, now: int, random: R
     return Signer(builder.sign(root.key, keys.signature_hash(root.key)), key)
 
 
-def _cross(root: Signer, by: Signer, config: AuthorityConfig, random: Random) -> Certified:
+def _cross(
+    root: Signer, by: Signer, config: AuthorityConfig, now: int, random: Random
+) -> Certified:
+    # Later than the root's own notBefore: of two certificates for one name and key, none of them
+    # trusted, NSS takes the newer one, and only the cross-certificate leads on to a trusted root.
+    not_before = max(now - BACKDATE, root.not_before, by.not_before)
     builder = profiles.cross(
         root.certificate,
         profiles.Issuer(by.id, by.certificate, profiles.Urls(config.http_base)),
-        max(root.not_before, by.not_before),
+        not_before,
         min(root.not_after, by.not_after),
         random,
     )

@@ -237,6 +237,8 @@ class Authorizations:
         except StoreFull as error:
             # The challenge is still pending in the store: the client may try again.
             self._events.emit("store", str(error), warning=True)
+        except Exception as error:  # noqa: BLE001 - nobody else would ever see it
+            self._events.fault(f"proving {attempt.authorization.identifier}", error)
         finally:
             self._stop(attempt.authorization.id)
 
@@ -248,7 +250,7 @@ class Authorizations:
         except AcmeError as error:
             self._fail(attempt, error)
         except Exception as error:  # noqa: BLE001 - an adapter's fault must end the attempt, loudly
-            self._events.emit("fault", f"validating {attempt.authorization.identifier}: {error!r}", warning=True)
+            self._events.fault(f"validating {attempt.authorization.identifier}", error)
             self._fail(attempt, ServerInternal("the server failed to look; its log says why"))
         else:
             self._events.debug("proof", f"{attempt.authorization.identifier} at {where}")

@@ -58,6 +58,10 @@ class Events(Protocol):
         """Log the event: `kind` is one word (`order`, `refused`, `issued`), `message` the rest."""
         ...
 
+    def fault(self, what: str, error: BaseException) -> None:
+        """Log a bug of this program with its traceback, at `what` it was doing."""
+        ...
+
     def debug(self, kind: str, message: str) -> None:
         """Log what only `-v` shows."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from acmeiot.protocol.names import Identifier
 from acmeiot.protocol.states import (
@@ -19,6 +19,9 @@ from acmeiot.protocol.states import (
     DeviceStatus,
     OrderStatus,
 )
+
+# The fact that counts CRLs; a restored state must go on above every number that was ever published.
+CRL_NUMBER: Final = "crl_number"
 
 Problem = Mapping[str, object]  # a problem document, as AcmeError.problem() makes it
 

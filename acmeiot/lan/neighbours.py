@@ -12,9 +12,8 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from acmeiot.core.ports import Clock, Events
@@ -27,7 +26,6 @@ SETTLED_NS: Final = 2_000_000_000
 
 Parser = Callable[[bytes, Sequence[str], str], Reading]
 Signature = tuple[int, int, int, int]
-_NOTHING: Final[Mapping[str, tuple[Entry, ...]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,8 @@ class _Snapshot:
     """A file as it was, and the stat that tells whether it still is."""
 
     signature: Signature | None = None  # None: read again next time
-    by_address: Mapping[str, tuple[Entry, ...]] = _NOTHING
-    by_name: Mapping[str, tuple[Entry, ...]] = _NOTHING
+    by_address: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    by_name: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
 
 class TableFile:
@@ -78,10 +76,8 @@ class TableFile:
             return self._snapshot
 
     def _load(self) -> _Snapshot:
-        # Not blocking: a pipe in the file's place must not stop the server.
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        with open(self._path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(0, "it is not a regular file")
             data = file.read(MAX_BYTES + 1)
@@ -114,6 +110,11 @@ class TableFile:
             self._events.emit("lan", message, warning=True)
         else:
             self._events.debug("lan", message)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # A pipe in the file's place must not stop the server.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _signature(status: os.stat_result) -> Signature:

@@ -19,15 +19,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from acmeiot.core.ports import StoreFull
-from acmeiot.core.records import AuditEntry
+from acmeiot.core.records import CRL_NUMBER, AuditEntry
 from acmeiot.store import schema, sealed
 from acmeiot.store.database import DATABASE, READY, hold, siblings
 from acmeiot.store.errors import DamagedError, StateError
 from acmeiot.store.sealed import BackupError
 from acmeiot.store.sqlite import SqliteStore
 
-CRL_NUMBER: Final = "crl_number"  # facts of the store
-GENERATION: Final = "generation"
+GENERATION: Final = "generation"  # a fact of the store
 # More CRLs than a home publishes between a backup and the end of what it made afterwards.
 CRL_MARGIN: Final = 1000
 AUTHORITY: Final = "ca"  # the directory with the keys

@@ -60,9 +60,9 @@ def to_json(value: object) -> str:
 
 
 def serial_to_blob(serial: str) -> bytes:
-    """Return a serial's octets; ValueError unless lower-case hex without leading zeros."""
+    """Return a serial's octets; ValueError unless positive, lower-case, without leading zeros."""
     number = int(serial, 16)
-    if f"{number:x}" != serial:
+    if number <= 0 or f"{number:x}" != serial:
         raise ValueError(f"serial {serial[:60]!r} is not lower-case hex without leading zeros")
     return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
@@ -147,7 +147,7 @@ class Table(Generic[Record]):
         place = {field: f"?{number}" for number, field in enumerate(fields, 1)}
         key, *rest = fields
         alive = ", ".join(f"{field} = {place[field]}" for field in rest if field not in fixed)
-        same = "".join(f" AND {field} = {place[field]}" for field in fixed)
+        same = "".join(f" AND {field} IS {place[field]}" for field in fixed)
         every = ", ".join(f"{field} = excluded.{field}" for field in rest)
         columns = ", ".join(fields)
         self.select: Final = f"SELECT {columns} FROM {name} "  # noqa: S608  # our own names
@@ -190,7 +190,7 @@ ORDERS: Final = Table(
         "authorizations": _TEXTS,
         "error": _JSON,
     },
-    fixed=("account_id",),
+    fixed=("account_id", "replaces"),
 )
 AUTHORIZATIONS: Final = Table(
     "authorizations",

@@ -33,6 +33,8 @@ CREATE TABLE orders (
 -- each answered challenge looks for the open orders of its account, among thousands of old ones;
 -- the list of all orders of an account, which clients hardly ever ask for, reads the table
 CREATE INDEX orders_open ON orders (account_id) WHERE status IN ('pending', 'ready');
+-- each renewal asks whether another order replaces the same certificate (RFC 9773)
+CREATE INDEX orders_replacing ON orders (replaces) WHERE replaces IS NOT NULL;
 
 CREATE TABLE authorizations (
   id TEXT PRIMARY KEY, account_id TEXT NOT NULL, identifier TEXT NOT NULL,

@@ -104,6 +104,14 @@ class SqliteStore:
             to_json(authorization_id),  # with its quotes: one id may be the beginning of another
         )
 
+    def order_replacing(self, ari_id: str) -> Order | None:
+        return self._get(
+            ORDERS,
+            ORDERS.select
+            + "WHERE replaces = ? AND status <> 'invalid' ORDER BY rowid DESC LIMIT 1",
+            ari_id,
+        )
+
     def count_open_orders(self, account_id: str, now: int) -> int:
         return self._count(
             "SELECT count(*) FROM orders WHERE account_id = ? AND status IN ('pending', 'ready')"
@@ -200,6 +208,7 @@ class SqliteStore:
         return row[0] if row else None
 
     def put_certificate(self, certificate: Certificate) -> None:
+        serial_to_blob(certificate.serial)
         if _serial_of_ari(certificate.ari_id) != certificate.serial:
             # certificate_by_ari reads the serial out of the id, which saves an index
             raise ValueError(f"ARI id {certificate.ari_id!r} is not of serial {certificate.serial}")
@@ -312,5 +321,5 @@ class SqliteStore:
 
 def _serial_of_ari(ari_id: str) -> str:
     """Return the serial in a certificate id of RFC 9773 section 4.1; raise Malformed."""
-    _, _, serial = ari_id.partition(".")
+    serial = ari_id.partition(".")[2]
     return f"{int.from_bytes(b64decode(serial, 'the certificate id'), 'big'):x}"

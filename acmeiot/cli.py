@@ -1,0 +1,186 @@
+"""The command line: arguments in, exit code out. 0 done, 1 failed with one line, 2 wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from acmeiot import __version__
+
+_DEVICE_HELP: Final = "its id, name, address or MAC as `acmeiot devices` shows them"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.run(args) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="acmeiot", description="A certificate authority for one home, over ACME (RFC 8555)."
+    )
+    parser.add_argument("--version", action="version", version=f"acmeiot {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_admin(commands)
+    _add_backup(commands)
+    return parser
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser("serve", help="run the server in the foreground")
+    serve.set_defaults(run=_serve)
+    serve.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    serve.add_argument("--state", metavar="DIR", help="keys and records (default ./var)")
+    serve.add_argument("--listen", action="append", metavar="ADDR:PORT", help="ACME over TLS")
+    serve.add_argument("--http-listen", action="append", metavar="ADDR:PORT", help="root, CRL, OCSP")
+    serve.add_argument("--name", action="append", metavar="FQDN", help="a full name of this server")
+    serve.add_argument("--domain", action="append", metavar="D", help="a local domain (default lan)")
+    serve.add_argument("--approval", choices=("auto", "ask"), help="who allows a new device")
+    serve.add_argument("--policy", choices=("lease", "challenge"), help="what proves a name")
+    serve.add_argument("--profile", choices=("strict", "compat"), help="compat: also P-256, one name")
+    serve.add_argument("--pairing-window", type=int, metavar="SECONDS", help="open after the first start")
+    serve.add_argument("--resolver", action="append", metavar="ADDR[:PORT]", help="testing: ask it for every name")
+    serve.add_argument("--http01-port", type=int, metavar="N", help="testing: instead of 80")
+    serve.add_argument("--tlsalpn01-port", type=int, metavar="N", help="testing: instead of 443")
+    serve.add_argument("--allow-loopback", action="store_true", default=None, help="testing: devices on this machine")
+    serve.add_argument("--limits", choices=("on", "off"), help="testing: no rate limits")
+    serve.add_argument("--hints", action="store_true", help="print next steps when ready")
+    serve.add_argument("-v", "--verbose", action="store_true", default=None, help="log more")
+
+
+def _add_admin(commands: Any) -> None:
+    for name, text in (
+        ("status", "show the server's state"),
+        ("devices", "list the devices"),
+        ("certs", "list the certificates"),
+        ("audit", "list what was decided and issued"),
+        ("rotate", "make a new root; the old one is still believed for a while"),
+    ):
+        _add_command(commands, name, text)
+    for name, text in (
+        ("approve", "allow a device"),
+        ("block", "refuse a device and revoke its certificates"),
+        ("forget", "revoke a device's certificates and free its names"),
+    ):
+        _add_command(commands, name, text).add_argument("device", help=_DEVICE_HELP)
+    revoke = _add_command(commands, "revoke", "revoke a certificate")
+    revoke.add_argument("cert", help="its serial, or a name: then all for that name")
+    revoke.add_argument("--reason", type=int, default=9, help="RFC 5280 code (default 9)")
+    pair = _add_command(commands, "pair", "make a pairing key for one device, as text and QR code")
+    pair.add_argument("--minutes", type=_minutes, default=60, help="how long it is good (60)")
+    pair.add_argument("--note", default="", help="what it is for")
+    pair.add_argument("--window", type=_minutes, nargs="?", const=60, metavar="MINUTES", help="open the pairing window instead; 0 closes it")
+
+
+def _add_backup(commands: Any) -> None:
+    backup = _add_command(commands, "backup", "write everything into one sealed file")
+    restore = _add_command(commands, "restore", "bring a backup back; the server must be stopped")
+    for command in (backup, restore):
+        command.add_argument("file", help="the backup file")
+        command.add_argument("--passphrase-file", metavar="FILE", help="instead of asking")
+    backup.add_argument("--force", action="store_true", help="overwrite the file")
+    restore.add_argument("--force", action="store_true", help="even over a newer state")
+
+
+def _add_command(commands: Any, name: str, text: str) -> Any:
+    command = commands.add_parser(name, help=text)
+    command.add_argument("--state", default=_default_state(), metavar="DIR", help="the server's state")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=_admin, command=name)
+    return command
+
+
+def _default_state() -> str:
+    return os.environ.get("ACMEIOT_STATE") or "./var"
+
+
+def _minutes(text: str) -> int:
+    if not text.isdigit() or int(text) > 1440:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes from 0 to 1440")
+    return int(text)
+
+
+def _fail(message: object) -> int:
+    print(f"acmeiot: {message}", file=sys.stderr)
+    return 1
+
+
+def _admin(args: argparse.Namespace) -> int:
+    from acmeiot import commands
+
+    try:
+        getattr(commands, args.command)(args)
+    except commands.CommandError as error:
+        return _fail(error)
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from acmeiot import config
+
+    flags = {
+        name: value
+        for name, value in vars(args).items()
+        if name not in ("run", "config", "hints", "command")
+    }
+    try:
+        settings = config.load(args.config, flags)
+    except config.ConfigError as error:
+        _fail(error)
+        return 2
+    return _run(settings, hints=args.hints)
+
+
+def _run(settings: Any, *, hints: bool) -> int:
+    from acmeiot.ca.keys import BadKeyFile
+    from acmeiot.ca.index import BrokenState
+    from acmeiot.config import ConfigError
+    from acmeiot.core.ports import StoreFull
+    from acmeiot.daemon import Daemon
+    from acmeiot.events import LogEvents, to_stderr
+    from acmeiot.store.errors import StateError
+
+    to_stderr(settings.verbose)
+    stopped = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        if daemon is not None:
+            daemon.stop()
+
+    daemon: Daemon | None = None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        daemon = Daemon.open(settings, LogEvents(), lambda: stopped)
+        if daemon is None:
+            return 0
+        daemon.listen()
+    except ConfigError as error:
+        _fail(error)
+        return 2
+    except (StateError, StoreFull, BrokenState, BadKeyFile, OSError) as error:
+        return _fail(error)
+    print(daemon.ready_line, flush=True)
+    if hints:
+        print(daemon.hints(), flush=True)
+    if not stopped:
+        daemon.run()
+    return 0
+
+

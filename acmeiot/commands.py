@@ -1,0 +1,329 @@
+"""The admin commands: a call over the state directory's unix socket, shown as a table or as JSON."""
+
+from __future__ import annotations
+
+import getpass
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from acmeiot.config import SOCKET
+
+Json = dict[str, Any]
+
+_TIMEOUT: Final = 60  # seconds; a backup's passphrase is stretched for a second or more
+_MIN_PASSPHRASE: Final = 8
+
+
+class CommandError(Exception):
+    """Why a command failed, in one line for a person."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over the admin socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect through the directory: a socket's own path may have 107 octets only."""
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(_TIMEOUT)
+            self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
+        finally:
+            os.close(folder)
+
+
+def call(state: Path, path: str, body: Json | None = None) -> bytes:
+    """Return the server's answer; raise CommandError when there is no server or it refuses."""
+    connection = _UnixConnection(state / SOCKET)
+    try:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(body))
+        response = connection.getresponse()
+        answer = response.read()
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise CommandError(
+            f"no server is running on the state {state}; start it, or name another with --state"
+        ) from None
+    except PermissionError:
+        raise CommandError(f"you may not administer the state {state}; run it as its owner") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise CommandError(f"the server on {state} did not answer: {error}") from None
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise CommandError(_reason(answer, response.status))
+    return answer
+
+
+def _reason(answer: bytes, status: int) -> str:
+    try:
+        return str(json.loads(answer)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the server answered {status}"
+
+
+def _show(args: Namespace, answer: Json, human: Callable[[Json], Iterable[str]]) -> None:
+    print(json.dumps(answer, indent=2) if args.json else "\n".join(human(answer)))
+
+
+def _ask(args: Namespace, path: str, body: Json | None = None) -> Json:
+    answer = json.loads(call(Path(args.state), path, body))
+    if not isinstance(answer, dict):
+        raise CommandError("the server answered something else than an object")
+    return answer
+
+
+# -- reading
+
+
+def status(args: Namespace) -> None:
+    """Show the server's state."""
+    _show(args, _ask(args, "/status"), _status_lines)
+
+
+def _status_lines(answer: Json) -> Iterable[str]:
+    root, counts = answer["root"], answer["devices"]
+    yield f"directory     {answer['directory']}"
+    yield f"root          {root['name']}, until {_day(root['not_after'])}"
+    yield f"              sha256:{root['sha256']}"
+    yield f"intermediate  until {_day(answer['intermediate']['not_after'])}"
+    yield f"server        until {_day(answer['server']['not_after'])}"
+    yield f"policy        {answer['policy']}, approval {answer['approval']}"
+    ends = answer["window_ends"]
+    yield f"pairing       {'window open until ' + _time(ends) if ends else 'window closed'}"
+    yield f"devices       {', '.join(f'{number} {word}' for word, number in counts.items())}"
+    yield f"certificates  {answer['certificates']}"
+    if answer["uncovered_domains"]:
+        yield f"WARNING       the root does not cover {', '.join(answer['uncovered_domains'])}: acmeiot rotate"
+    if answer["clock"]["doubt"]:
+        yield f"WARNING       nothing is signed: {answer['clock']['doubt']}"
+    if answer["audit_broken_at"] is not None:
+        yield f"WARNING       the audit was altered at entry {answer['audit_broken_at']}"
+
+
+def devices(args: Namespace) -> None:
+    """List the devices."""
+    _show(args, _ask(args, "/devices"), _device_lines)
+
+
+def _device_lines(answer: Json) -> Iterable[str]:
+    rows = [
+        (d["id"], d["status"], d["decided_by"], " ".join(d["names"]) or "-", d["address"], d["mac"] or "-", _day(d["last_seen"]))
+        for d in answer["devices"]
+    ]  # fmt: skip
+    yield from _table(("ID", "STATUS", "BY", "NAMES", "ADDRESS", "MAC", "SEEN"), rows)
+
+
+def certs(args: Namespace) -> None:
+    """List the certificates."""
+    _show(args, _ask(args, "/certs"), _cert_lines)
+
+
+def _cert_lines(answer: Json) -> Iterable[str]:
+    now = time.time()
+    rows = [
+        (c["serial"], _cert_state(c, now), " ".join(c["names"]), c["profile"], _day(c["not_before"]), _day(c["not_after"]))
+        for c in answer["certs"]
+    ]  # fmt: skip
+    yield from _table(("SERIAL", "STATUS", "NAMES", "PROFILE", "FROM", "UNTIL"), rows)
+
+
+def _cert_state(cert: Json, now: float) -> str:
+    if cert["revoked_at"] is not None:
+        return "revoked"
+    return "expired" if cert["not_after"] < now else "good"
+
+
+def audit(args: Namespace) -> None:
+    """List the newest entries of the audit."""
+    _show(args, _ask(args, "/audit"), _audit_lines)
+
+
+def _audit_lines(answer: Json) -> Iterable[str]:
+    rows = [
+        (str(e["seq"]), _time(e["at"]), e["event"], e["subject"], json.dumps(e["detail"]))
+        for e in answer["audit"]
+    ]
+    yield from _table(("SEQ", "TIME", "EVENT", "SUBJECT", "DETAIL"), rows)
+
+
+# -- acting
+
+
+def approve(args: Namespace) -> None:
+    """Allow a device."""
+    answer = _ask(args, "/approve", {"device": args.device})
+    _show(args, answer, lambda a: [f"approved {_named(a['device'])}; run its client again"])
+
+
+def block(args: Namespace) -> None:
+    """Block a device."""
+    answer = _ask(args, "/block", {"device": args.device})
+    _show(args, answer, lambda a: [f"blocked {_named(a['device'])}, revoked {_count(a['revoked'])}"])
+
+
+def forget(args: Namespace) -> None:
+    """Forget a device."""
+    answer = _ask(args, "/forget", {"device": args.device})
+    _show(args, answer, lambda a: [f"forgot {_named(a['device'])}, revoked {_count(a['revoked'])}"])
+
+
+def revoke(args: Namespace) -> None:
+    """Revoke certificates."""
+    answer = _ask(args, "/revoke", {"cert": args.cert, "reason": args.reason})
+    lines = [f"revoked {c['serial']} ({' '.join(c['names'])})" for c in answer["revoked"]]
+    _show(args, answer, lambda _: lines)
+
+
+def pair(args: Namespace) -> None:
+    """Make a pairing key, or open the pairing window."""
+    if args.window is not None:
+        answer = _ask(args, "/window", {"seconds": args.window * 60})
+        ends = answer["window_ends"]
+        text = f"pairing window open until {_time(ends)}" if ends else "pairing window closed"
+        _show(args, answer, lambda _: [text])
+        return
+    answer = _ask(args, "/pair", {"seconds": args.minutes * 60, "note": args.note})
+    about = _ask(args, "/status")
+    answer["directory"] = about["directory"]
+    answer["root_sha256"] = about["root"]["sha256"]
+    answer["uri"] = (
+        f"{answer['directory']}#kid={answer['kid']}&hmac={answer['hmac_key']}"
+        f"&root=sha256:{answer['root_sha256']}"
+    )
+    _show(args, answer, _pair_lines)
+
+
+def _pair_lines(answer: Json) -> Iterable[str]:
+    yield f"directory  {answer['directory']}"
+    yield f"key id     {answer['kid']}"
+    yield f"HMAC key   {answer['hmac_key']}"
+    yield f"root       sha256:{answer['root_sha256']}"
+    yield f"good for one device until {_time(answer['expires'])}"
+    yield f"certbot --eab-kid {answer['kid']} --eab-hmac-key {answer['hmac_key']} ..."
+    yield qr(answer["uri"])
+
+
+def qr(text: str) -> str:
+    """Return a QR code of the text for a terminal."""
+    import io
+
+    import segno
+
+    out = io.StringIO()
+    segno.make(text, error="m", micro=False).terminal(out, compact=True)
+    return out.getvalue()
+
+
+def rotate(args: Namespace) -> None:
+    """Make a new root."""
+    answer = _ask(args, "/rotate", {})
+    lines = [
+        f"new root  sha256:{answer['new']}",
+        f"old root  sha256:{answer['old']}",
+        "both are published; devices renew by themselves as they ask for renewal information",
+    ]
+    _show(args, answer, lambda _: lines)
+
+
+# -- backup and restore
+
+
+def backup(args: Namespace) -> None:
+    """Write the sealed backup."""
+    target = Path(args.file)
+    if target.exists() and not args.force:
+        raise CommandError(f"{target} exists; name another file, or overwrite it with --force")
+    sealed = call(Path(args.state), "/backup", {"passphrase": _passphrase(args, twice=True)})
+    partial = target.with_name(target.name + ".part")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(sealed)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        raise CommandError(f"cannot write {target}: {error.strerror}") from None
+    _show(args, {"file": str(target), "bytes": len(sealed)}, lambda a: [f"wrote {a['file']}, {a['bytes']} bytes"])
+
+
+def restore(args: Namespace) -> None:
+    """Put a backup's state into the state directory; the server must be stopped."""
+    from acmeiot.store import backup as backups
+    from acmeiot.store.errors import StateError
+
+    try:
+        sealed = Path(args.file).read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {args.file}: {error.strerror}") from None
+    try:
+        opened = backups.unseal(sealed, _passphrase(args, twice=False))
+        done = backups.restore(opened, Path(args.state), args.force, now=int(time.time()))
+    except (backups.BackupError, StateError, backups.StoreFull, ValueError) as error:
+        raise CommandError(str(error)) from None
+    kept = str(done.kept) if done.kept else None
+    answer = {"state": args.state, "made": done.stamp.made, "kept": kept, "root": done.stamp.root}
+    lines = [f"restored {args.state} from {_time(done.stamp.made)}, root sha256:{done.stamp.root}"]
+    if kept:
+        lines.append(f"the state from before is kept in {kept}")
+    _show(args, answer, lambda _: lines)
+
+
+def _passphrase(args: Namespace, *, twice: bool) -> str:
+    if args.passphrase_file:
+        try:
+            text = Path(args.passphrase_file).read_text("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"cannot read {args.passphrase_file}: {error}") from None
+    elif sys.stdin.isatty():
+        text = getpass.getpass("Passphrase: ")
+        if twice and getpass.getpass("Again: ") != text:
+            raise CommandError("the two passphrases differ")
+    else:
+        raise CommandError("no terminal to ask for the passphrase; use --passphrase-file")
+    if len(text) < _MIN_PASSPHRASE:
+        raise CommandError(f"a passphrase has at least {_MIN_PASSPHRASE} characters")
+    return text
+
+
+# -- words
+
+
+def _table(head: Sequence[str], rows: list[tuple[str, ...]]) -> Iterable[str]:
+    if not rows:
+        yield "none"
+        return
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _named(device: Json) -> str:
+    return f"{device['id']} ({' '.join(device['names']) or device['address']})"
+
+
+def _count(number: int) -> str:
+    return "1 certificate" if number == 1 else f"{number} certificates"
+
+
+def _day(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))
+
+
+def _time(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -1,0 +1,170 @@
+"""One frozen Config from defaults, a TOML file and flags, in this order of precedence.
+
+Every error names the option, the value and what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from acmeiot.protocol import names
+
+HTTPS_PORT: Final = 8555
+HTTP_PORT: Final = 8556
+SOCKET: Final = "admin.sock"  # in the state directory
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "approval": ("ask", "auto"),
+    "policy": ("lease", "challenge"),
+    "profile": ("strict", "compat"),
+    "root_key": ("p384", "p521", "rsa3072", "rsa4096"),
+    "limits": ("on", "off"),
+}
+_RANGES: Final[Mapping[str, tuple[int, int]]] = {
+    "leaf_days": (1, 89),  # A-3.2.4-1
+    "root_days": (365, 3652),  # A-3.2.1-4: 1 to 10 years
+    "intermediate_days": (100, 3652),
+    "pairing_window": (0, 86400),
+    "approval_wait": (0, 300),
+    "http01_port": (1, 65535),
+    "tlsalpn01_port": (1, 65535),
+    "threads": (1, 64),
+}
+
+
+class ConfigError(ValueError):
+    """An option that cannot be: the text names it and says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The owner's settings. Names of fields are the names of the options in the TOML file."""
+
+    state: str = "./var"
+    name: tuple[str, ...] = ()  # full names of this server, the first one in URLs
+    domain: tuple[str, ...] = ("lan",)  # the local domains beside .local
+    listen: tuple[str, ...] = (f"0.0.0.0:{HTTPS_PORT}", f"[::]:{HTTPS_PORT}")
+    http_listen: tuple[str, ...] = (f"0.0.0.0:{HTTP_PORT}", f"[::]:{HTTP_PORT}")
+    approval: str = "ask"
+    policy: str = ""  # "" = lease where there are lease tables, else challenge
+    profile: str = "strict"  # compat also offers strict
+    resolver: tuple[str, ...] = ()  # ADDR or ADDR:PORT; asked for every name when given
+    lease_files: tuple[str, ...] = ("/tmp/dhcp.leases",)  # noqa: S108 - OpenWrt's dnsmasq
+    hosts_files: tuple[str, ...] = ("/etc/hosts",)
+    mdns: bool = True
+    leaf_days: int = 30
+    root_key: str = "p384"
+    root_days: int = 3650
+    intermediate_days: int = 1826
+    pairing_window: int = 0  # seconds that it is open after the very first start
+    approval_wait: int = 30  # seconds a client is kept waiting for the owner
+    require_pairing_key: bool = False
+    terms: str = ""
+    website: str = ""
+    caa: tuple[str, ...] = ()  # CAA issuer names that mean this CA
+    http01_port: int = 80
+    tlsalpn01_port: int = 443
+    allow_loopback: bool = False
+    limits: str = "on"
+    threads: int = 8
+    verbose: bool = False
+
+
+def load(path: Path | None, flags: Mapping[str, Any]) -> Config:
+    """Return the settings of the file with the flags over them; raise ConfigError."""
+    options = _read(path) if path is not None else {}
+    merged = {**options, **{name: value for name, value in flags.items() if value is not None}}
+    config = replace(Config(), **{name: _typed(name, value) for name, value in merged.items()})
+    return _checked(config)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        options = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path}: not TOML: {error}") from None
+    known = [field.name for field in fields(Config)]
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"config {path}: there is no option {name!r}{hint}")
+    return options
+
+
+def _typed(name: str, value: Any) -> Any:
+    kind = get_type_hints(Config)[name]
+    if kind is bool or kind is int or kind is str:
+        if type(value) is not kind:
+            raise ConfigError(f"{name}: {value!r} is not {_ARTICLES[kind]}")
+        return value
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{name}: {value!r} is not a text or a list of texts")
+    return tuple(texts)
+
+
+_ARTICLES: Final = {bool: "true or false", int: "a whole number", str: "a text"}
+
+
+def _checked(config: Config) -> Config:
+    for name, choices in _CHOICES.items():
+        value = getattr(config, name)
+        if value not in choices and not (name == "policy" and value == ""):
+            raise ConfigError(f"{name}: {value!r} is not one of {', '.join(choices)}")
+    for name, (low, high) in _RANGES.items():
+        if not low <= getattr(config, name) <= high:
+            raise ConfigError(f"{name}: {getattr(config, name)} is not {low} to {high}")
+    for name in ("listen", "http_listen"):
+        for text in getattr(config, name):
+            endpoint(text, name, None)
+    for text in config.resolver:
+        endpoint(text, "resolver", 53)
+    return replace(config, domain=_domains(config.domain), name=_names(config.name))
+
+
+def _domains(texts: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for text in texts:
+        try:
+            domain = names.dns(text.removeprefix(".")).value
+        except names.BadName as error:
+            raise ConfigError(f"domain: {error}") from None
+        if domain.startswith("*"):
+            raise ConfigError(f"domain: {text!r} is a wildcard; write the domain alone")
+        found.append(domain)
+    if not [domain for domain in found if domain != "local"]:
+        raise ConfigError("domain: name the local domain, such as lan; .local is always there")
+    return tuple(dict.fromkeys(domain for domain in found if domain != "local"))
+
+
+def _names(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(names.dns(text).value for text in texts))
+    except names.BadName as error:
+        raise ConfigError(f"name: {error}") from None
+
+
+def endpoint(text: str, option: str, port: int | None) -> tuple[str, int]:
+    """Return address and port of `ADDR:PORT`, `[V6]:PORT`, or `ADDR` where a port is known."""
+    host, colon, digits = text.rpartition(":")
+    if not colon or text.endswith("]") or (text.count(":") > 1 and not host.startswith("[")):
+        host, digits = text, "" if port is None else str(port)
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ipaddress.ip_address(host)
+        number = int(digits)
+    except ValueError:
+        example = "192.168.1.1:8555 or [::]:8555" if port is None else "192.168.1.1 or 127.0.0.1:5353"
+        raise ConfigError(f"{option}: {text!r} is not ADDRESS:PORT such as {example}") from None
+    if not 0 <= number <= 65535:
+        raise ConfigError(f"{option}: port {number} is not 0 to 65535")
+    return host, number
