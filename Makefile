@@ -35,7 +35,7 @@ unit-openwrt: .venv-openwrt/test-ready
 
 unit-next: .venv-next/test-ready
 	@if [ -x .venv-next/bin/python ]; then \
-		echo ".venv-next/bin/python -m pytest $(UNIT)"; .venv-next/bin/python -m pytest -q $(UNIT); \
+		echo ".venv-next/bin/python -m pytest $(UNIT)"; .venv-next/bin/python -m pytest $(UNIT); \
 	else \
 		echo "NOT RUN on CPython 3.13 or later: $$(cat $<)"; \
 	fi
