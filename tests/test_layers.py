@@ -34,10 +34,12 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "daemon": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "clock", "events", "config",
     ),
+    # Speaks with a running server from outside it; `restore` puts a backup in place of one.
+    "commands": ("protocol", "store", "config"),
     # Alone joins the two rows.
     "cli": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "client", "device", "trust",
-        "clock", "events", "config", "daemon",
+        "clock", "events", "config", "daemon", "commands",
     ),
     "__main__": ("cli",),
     "__init__": (),

@@ -19,7 +19,7 @@ class Issued:
         """Verify the path to the server's root with every strictness, once for each name."""
         for name in names:
             match = "-verify_ip" if name[0].isdigit() else "-verify_hostname"
-            said = self.server.home.run(
+            said = self.server.home.printer.run(
                 *("openssl", "verify", "-x509_strict", "-check_ss_sig", "-purpose", "sslserver"),
                 *("-CAfile", self.server.root, "-untrusted", self.issuer, match, name, self.leaf),
             )
@@ -27,7 +27,7 @@ class Issued:
 
     def status(self) -> str:
         """Ask the server's OCSP responder: `good`, `revoked` or `unknown`."""
-        said = self.server.home.run(
+        said = self.server.home.printer.run(
             *("openssl", "ocsp", "-url", f"{self.server.http}/ocsp", "-CAfile", self.server.root),
             *("-issuer", self.issuer, "-cert", self.leaf),
         )
@@ -37,8 +37,8 @@ class Issued:
     def listed(self) -> bool:
         """Tell whether the server's CRL names this certificate."""
         crl = self.leaf.with_suffix(".crl")
-        self.server.home.run("curl", "-sSf", "-o", crl, f"{self.server.http}/crl")
-        text = self.server.home.run(
+        self.server.home.printer.run("curl", "-sSf", "-o", crl, f"{self.server.http}/crl")
+        text = self.server.home.printer.run(
             *("openssl", "crl", "-inform", "DER", "-in", crl, "-noout", "-text"),
         )
         return f"Serial Number: {self.serial}\n" in text
@@ -69,5 +69,5 @@ def read(server: Server, chain: Path) -> Issued:
     leaf, issuer = folder / f"{count}-leaf.pem", folder / f"{count}-issuer.pem"
     leaf.write_text(blocks[0])
     issuer.write_text("".join(blocks[1:]))
-    serial = server.home.run("openssl", "x509", "-noout", "-serial", "-in", leaf)
+    serial = server.home.printer.run("openssl", "x509", "-noout", "-serial", "-in", leaf)
     return Issued(server, leaf, issuer, serial.strip().removeprefix("serial="))

@@ -59,7 +59,7 @@ class Certbot(Client):
         return self.state / "live/home/fullchain.pem"
 
     def _certbot(self, *words: str | Path, fails: bool = False) -> str:
-        return self.home.run(
+        return self.home.printer.run(
             *(CERTBOT, *words, "--non-interactive", "--server", self.directory),
             *("--config-dir", self.state, "--work-dir", self.state / "work"),
             *("--logs-dir", self.state / "logs"),
@@ -93,7 +93,7 @@ class Lego(Client):
         return self.state / f"certificates/{names[0]}.crt"
 
     def _lego(self, *words: str) -> None:
-        self.home.run(
+        self.home.printer.run(
             *("lego", "--server", self.directory, "--path", self.state, "--accept-tos"),
             *("--email", "owner@router.lan", "--key-type", "ec384", *words),
             env={
@@ -133,7 +133,7 @@ class Uacme(Client):
         return self.state / "ualpn.sock"
 
     def _uacme(self, how: str, *words: str | Path) -> None:
-        self.home.run(
+        self.home.printer.run(
             *("uacme", "-v", "-c", self.state, "-a", self.directory, *words),
             env={
                 "CHALLENGE": how,
@@ -150,15 +150,15 @@ class AcmeTiny(Client):
         """Make a new P-384 key and CSR with openssl and have it signed; return the chain's file."""
         account = self.state / "account.key"
         if not account.exists():
-            self.home.run("openssl", "genrsa", "-out", account, "2048")
+            self.home.printer.run("openssl", "genrsa", "-out", account, "2048")
         sans = ",".join(("IP:" if name[0].isdigit() else "DNS:") + name for name in names)
-        self.home.run(
+        self.home.printer.run(
             *("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"),
             *("-nodes", "-sha384", "-subj", "/", "-addext", f"subjectAltName={sans}"),
             *("-keyout", self.key, "-out", self.state / "request.pem"),
         )
         chain = self.state / "chain.pem"
-        said = self.home.run(
+        said = self.home.printer.run(
             *("sh", "-c", 'acme-tiny "$@" > "$OUT"', "acme-tiny", "--account-key", account),
             *("--csr", self.state / "request.pem", "--acme-dir", challenges(self.state)),
             *("--directory-url", self.directory),

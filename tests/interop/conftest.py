@@ -7,12 +7,13 @@ import pytest
 
 from tests.interop import server
 from tests.interop.home import Home
+from tests.interop.home import home as make_home
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A network with a router, its resolver, and a printer."""
-    with Home(tmp_path_factory.mktemp("home")) as made:
+    with make_home(tmp_path_factory.mktemp("home")) as made:
         yield made
 
 
@@ -39,5 +40,6 @@ def webroot(home: Home, tmp_path: Path) -> Iterator[Path]:
     """A web server on port 80 of the printer, for clients that bring none."""
     root = tmp_path / "www"
     root.mkdir()
-    with home.serving("busybox", "httpd", "-f", "-p", "80", "-h", root, log=tmp_path / "httpd.log"):
+    httpd = ("busybox", "httpd", "-f", "-p", "80", "-h", root)
+    with home.printer.serving(*httpd, log=tmp_path / "httpd.log"):
         yield root

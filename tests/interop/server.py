@@ -25,9 +25,11 @@ class Server:
     def pair(self) -> tuple[str, str]:
         """Have the server make one key for external account binding: its id and the key itself."""
         said = json.loads(
-            self.home.run(sys.executable, "-m", "acmeiot", "pair", "--state", self.state, "--json")
+            self.home.router.run(
+                sys.executable, "-m", "acmeiot", "pair", "--state", self.state, "--json"
+            )
         )
-        return said["kid"], said["hmac"]
+        return str(said["kid"]), str(said["hmac"])
 
 
 def start(home: Home, work: Path, port: int, *options: str) -> Server:
@@ -38,12 +40,12 @@ def start(home: Home, work: Path, port: int, *options: str) -> Server:
     """
     state = work / "state"
     log = work / "server.log"
-    process = home.start(
+    process = home.router.start(
         *(sys.executable, "-m", "acmeiot", "serve", "--state", state),
         *("--listen", f"{ROUTER}:{port}", "--http-listen", f"{ROUTER}:{port + 1}"),
         *("--name", "router.lan", "--name", "router.local", "--domain", "lan"),
         *("--domain", "internal", "--approval", "auto", "--policy", "challenge"),
-        *("--resolver", ROUTER, "--limits", "off", *options),
+        *("--resolver", ROUTER, "--limits", "off", "--allow-loopback", *options),
         log=log,
         stdout=-1,
     )
@@ -53,7 +55,7 @@ def start(home: Home, work: Path, port: int, *options: str) -> Server:
     assert ready, f"{line!r} {log.read_text()}"
     http = f"http://router.lan:{port + 1}"
     root = work / "root.pem"
-    root.write_text(home.run("curl", "-sSf", f"{http}/root.pem"), encoding="ascii")
+    root.write_text(home.printer.run("curl", "-sSf", f"{http}/root.pem"), encoding="ascii")
     key = x509.load_pem_x509_certificate(root.read_bytes()).public_key()
     spki = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

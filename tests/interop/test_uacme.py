@@ -22,10 +22,11 @@ def test_obtain_renew_revoke(strict: Server, uacme: Uacme, webroot: Path) -> Non
     """It keeps its key when it renews, which the same account may (A-3.2.3, no reused keys)."""
     first = chain.read(strict, uacme.obtain("http-01", *BOTH))
     first.assert_good(*BOTH)
-    second = chain.read(strict, uacme.obtain("http-01", *BOTH, force=True))
+    kept = uacme.obtain("http-01", *BOTH, force=True)
+    second = chain.read(strict, kept)
     second.assert_good(*BOTH)
     assert second.serial != first.serial
-    uacme.revoke(second.leaf)
+    uacme.revoke(kept)
     second.assert_revoked()
     assert first.status() == "good"
 
@@ -38,7 +39,7 @@ def test_address(strict: Server, uacme: Uacme, webroot: Path) -> None:
 def test_address_by_tls(home: Home, strict: Server, uacme: Uacme, state: Path) -> None:
     """R-29: the challenge for an address asks for its reverse name."""
     ualpn = ("ualpn", "-v", "-b", f"{PRINTER}@443", "-c", "127.0.0.1@1", "-s", uacme.socket)
-    with home.serving(*ualpn, "-p", state / "ualpn.pid", log=state / "ualpn.log"):
-        home.wait_for('[ -S "$1" ]', uacme.socket)
+    with home.printer.serving(*ualpn, "-p", state / "ualpn.pid", log=state / "ualpn.log"):
+        home.printer.wait_for('[ -S "$1" ]', uacme.socket)
         issued = chain.read(strict, uacme.obtain("tls-alpn-01", *BOTH, PRINTER))
         issued.assert_good(*BOTH, PRINTER)
