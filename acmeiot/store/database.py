@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from acmeiot.core.ports import StoreFull
-from acmeiot.store.errors import StateError, damaged, in_use, interrupted, translated
+from acmeiot.store.errors import StateError, damaged, in_use, interrupted, read_only, translated
 from acmeiot.store.schema import migrate
 
 DATABASE: Final = "acmeiot.sqlite"
@@ -154,6 +154,10 @@ class Database:
             if self.path.stat().st_size == 0:
                 # SQLite would take it for a new one, and the home's certificates were forgotten.
                 raise damaged(self.path, "it is empty")
+            for path in (self.path, self.path.parent):
+                if not os.access(path, os.W_OK):
+                    # SQLite would open it for reading and stumble over its lock later
+                    raise read_only(path)
             return
         if not create:
             raise StateError(f"there is no {self.path}; bring it back with `acmeiot restore`")

@@ -20,7 +20,7 @@ class DamagedError(StateError):
 # What the owner can mend, then the same server goes on: (what SQLite calls it, what it is).
 _CANNOT_WRITE: Final = {
     sqlite3.SQLITE_FULL: "no space left on the device (ENOSPC); free some",
-    sqlite3.SQLITE_READONLY: "it is read-only (EROFS); make it writable again",
+    sqlite3.SQLITE_READONLY: "it is read-only (EROFS or EACCES); make it writable",
     sqlite3.SQLITE_IOERR: "the device reports an input/output error (EIO)",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened (EACCES or EROFS); make it writable",
     sqlite3.SQLITE_PERM: "permission denied (EACCES); give it to the server's user",
@@ -38,6 +38,11 @@ def interrupted(state: Path, ready: Path) -> StateError:
 def in_use(state: Path) -> StateError:
     """Return the refusal to share a state directory."""
     return StateError(f"another acmeiot serve uses {state}; stop it first")
+
+
+def read_only(path: Path) -> StoreFull:
+    """Return the refusal to start where nothing could be kept."""
+    return StoreFull(f"cannot write {path}: {_CANNOT_WRITE[sqlite3.SQLITE_READONLY]}")
 
 
 def damaged(database: Path, why: str) -> DamagedError:

@@ -171,7 +171,7 @@ class SqliteStore:
     def certificate_by_ari(self, ari_id: str) -> Certificate | None:
         try:
             certificate = self.certificate_by_serial(_serial_of_ari(ari_id))
-        except Malformed:
+        except ValueError:
             return None  # no certificate can have it
         return certificate if certificate is not None and certificate.ari_id == ari_id else None
 
@@ -320,6 +320,9 @@ class SqliteStore:
 
 
 def _serial_of_ari(ari_id: str) -> str:
-    """Return the serial in a certificate id of RFC 9773 section 4.1; raise Malformed."""
-    serial = ari_id.partition(".")[2]
-    return f"{int.from_bytes(b64decode(serial, 'the certificate id'), 'big'):x}"
+    """Return the serial in a certificate id of RFC 9773 section 4.1; ValueError if it is none."""
+    try:
+        octets = b64decode(ari_id.partition(".")[2], "the certificate id")
+    except Malformed as error:
+        raise ValueError(error.detail) from error
+    return f"{int.from_bytes(octets, 'big'):x}"
