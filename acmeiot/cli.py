@@ -43,23 +43,25 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serve(commands: Any) -> None:
     serve = commands.add_parser("serve", help="run the server in the foreground")
     serve.set_defaults(run=_serve)
-    serve.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
-    serve.add_argument("--state", metavar="DIR", help="keys and records (default ./var)")
-    serve.add_argument("--listen", action="append", metavar="ADDR:PORT", help="ACME over TLS")
-    serve.add_argument("--http-listen", action="append", metavar="ADDR:PORT", help="root, CRL, OCSP")
-    serve.add_argument("--name", action="append", metavar="FQDN", help="a full name of this server")
-    serve.add_argument("--domain", action="append", metavar="D", help="a local domain (default lan)")
-    serve.add_argument("--approval", choices=("auto", "ask"), help="who allows a new device")
-    serve.add_argument("--policy", choices=("lease", "challenge"), help="what proves a name")
-    serve.add_argument("--profile", choices=("strict", "compat"), help="compat: also P-256, one name")
-    serve.add_argument("--pairing-window", type=int, metavar="SECONDS", help="open after the first start")
-    serve.add_argument("--resolver", action="append", metavar="ADDR[:PORT]", help="testing: ask it for every name")
-    serve.add_argument("--http01-port", type=int, metavar="N", help="testing: instead of 80")
-    serve.add_argument("--tlsalpn01-port", type=int, metavar="N", help="testing: instead of 443")
-    serve.add_argument("--allow-loopback", action="store_true", default=None, help="testing: devices on this machine")
-    serve.add_argument("--limits", choices=("on", "off"), help="testing: no rate limits")
-    serve.add_argument("--hints", action="store_true", help="print next steps when ready")
-    serve.add_argument("-v", "--verbose", action="store_true", default=None, help="log more")
+    add = serve.add_argument
+    add("--config", type=Path, metavar="FILE", help="settings in TOML")
+    add("--state", metavar="DIR", help="keys and records (default ./var)")
+    add("--listen", action="append", metavar="ADDR:PORT", help="ACME over TLS")
+    add("--http-listen", action="append", metavar="ADDR:PORT", help="root, CRL, OCSP")
+    add("--name", action="append", metavar="FQDN", help="a full name of this server")
+    add("--domain", action="append", metavar="D", help="a local domain (default lan)")
+    add("--approval", choices=("auto", "ask"), help="who allows a new device")
+    add("--policy", choices=("lease", "challenge"), help="what proves a name")
+    add("--profile", choices=("strict", "compat"), help="compat: also P-256, one name")
+    add("--pairing-window", type=int, metavar="SECONDS", help="open after the first start")
+    add("--hints", action="store_true", help="print next steps when ready")
+    add("-v", "--verbose", action="store_true", default=None, help="log more")
+    add = serve.add_argument_group("for testing").add_argument
+    add("--resolver", action="append", metavar="ADDR[:PORT]", help="ask it for every name")
+    add("--http01-port", type=int, metavar="N", help="instead of 80")
+    add("--tlsalpn01-port", type=int, metavar="N", help="instead of 443")
+    add("--allow-loopback", action="store_true", default=None, help="devices on this machine")
+    add("--limits", choices=("on", "off"), help="no rate limits")
 
 
 def _add_admin(commands: Any) -> None:
@@ -83,7 +85,14 @@ def _add_admin(commands: Any) -> None:
     pair = _add_command(commands, "pair", "make a pairing key for one device, as text and QR code")
     pair.add_argument("--minutes", type=_minutes, default=60, help="how long it is good (60)")
     pair.add_argument("--note", default="", help="what it is for")
-    pair.add_argument("--window", type=_minutes, nargs="?", const=60, metavar="MINUTES", help="open the pairing window instead; 0 closes it")
+    pair.add_argument(
+        "--window",
+        type=_minutes,
+        nargs="?",
+        const=60,
+        metavar="MINUTES",
+        help="open the pairing window instead; 0 closes it",
+    )
 
 
 def _add_backup(commands: Any) -> None:
@@ -98,7 +107,7 @@ def _add_backup(commands: Any) -> None:
 
 def _add_command(commands: Any, name: str, text: str) -> Any:
     command = commands.add_parser(name, help=text)
-    command.add_argument("--state", default=_default_state(), metavar="DIR", help="the server's state")
+    command.add_argument("--state", default=_default_state(), metavar="DIR", help="of the server")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=_admin, command=name)
     return command
@@ -146,8 +155,8 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _run(settings: Any, *, hints: bool) -> int:
-    from acmeiot.ca.keys import BadKeyFile
     from acmeiot.ca.index import BrokenState
+    from acmeiot.ca.keys import BadKeyFile
     from acmeiot.config import ConfigError
     from acmeiot.core.ports import StoreFull
     from acmeiot.daemon import Daemon
@@ -182,5 +191,3 @@ def _run(settings: Any, *, hints: bool) -> int:
     if not stopped:
         daemon.run()
     return 0
-
-

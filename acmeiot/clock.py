@@ -46,7 +46,7 @@ class SystemClock:
             )
         if now < self._latest - _BACKWARDS:
             return (
-                f"the clock went back from {rfc3339(self._latest)} to {rfc3339(now)}; set it right, "
-                "or restart the service if the new time is the true one"
+                f"the clock went back from {rfc3339(self._latest)} to {rfc3339(now)}; set it "
+                "right, or restart the service if the new time is the true one"
             )
         return None

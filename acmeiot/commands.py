@@ -1,4 +1,4 @@
-"""The admin commands: a call over the state directory's unix socket, shown as a table or as JSON."""
+"""The admin commands: a call over the state directory's unix socket, shown as table or JSON."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def call(state: Path, path: str, body: Json | None = None) -> bytes:
             f"no server is running on the state {state}; start it, or name another with --state"
         ) from None
     except PermissionError:
-        raise CommandError(f"you may not administer the state {state}; run it as its owner") from None
+        raise CommandError(f"you may not administer {state}; run it as its owner") from None
     except (OSError, http.client.HTTPException) as error:
         raise CommandError(f"the server on {state} did not answer: {error}") from None
     finally:
@@ -108,7 +108,8 @@ def _status_lines(answer: Json) -> Iterable[str]:
     yield f"devices       {', '.join(f'{number} {word}' for word, number in counts.items())}"
     yield f"certificates  {answer['certificates']}"
     if answer["uncovered_domains"]:
-        yield f"WARNING       the root does not cover {', '.join(answer['uncovered_domains'])}: acmeiot rotate"
+        missing = ", ".join(answer["uncovered_domains"])
+        yield f"WARNING       the root does not cover {missing}: acmeiot rotate"
     if answer["clock"]["doubt"]:
         yield f"WARNING       nothing is signed: {answer['clock']['doubt']}"
     if answer["audit_broken_at"] is not None:
@@ -122,9 +123,17 @@ def devices(args: Namespace) -> None:
 
 def _device_lines(answer: Json) -> Iterable[str]:
     rows = [
-        (d["id"], d["status"], d["decided_by"], " ".join(d["names"]) or "-", d["address"], d["mac"] or "-", _day(d["last_seen"]))
+        (
+            d["id"],
+            d["status"],
+            d["decided_by"] or "-",
+            " ".join(d["names"]) or "-",
+            d["address"],
+            d["mac"] or "-",
+            _day(d["last_seen"]),
+        )
         for d in answer["devices"]
-    ]  # fmt: skip
+    ]
     yield from _table(("ID", "STATUS", "BY", "NAMES", "ADDRESS", "MAC", "SEEN"), rows)
 
 
@@ -136,9 +145,16 @@ def certs(args: Namespace) -> None:
 def _cert_lines(answer: Json) -> Iterable[str]:
     now = time.time()
     rows = [
-        (c["serial"], _cert_state(c, now), " ".join(c["names"]), c["profile"], _day(c["not_before"]), _day(c["not_after"]))
+        (
+            c["serial"],
+            _cert_state(c, now),
+            " ".join(c["names"]),
+            c["profile"],
+            _day(c["not_before"]),
+            _day(c["not_after"]),
+        )
         for c in answer["certs"]
-    ]  # fmt: skip
+    ]
     yield from _table(("SERIAL", "STATUS", "NAMES", "PROFILE", "FROM", "UNTIL"), rows)
 
 
@@ -173,13 +189,13 @@ def approve(args: Namespace) -> None:
 def block(args: Namespace) -> None:
     """Block a device."""
     answer = _ask(args, "/block", {"device": args.device})
-    _show(args, answer, lambda a: [f"blocked {_named(a['device'])}, revoked {_count(a['revoked'])}"])
+    _show(args, answer, lambda a: [_ended("blocked", a)])
 
 
 def forget(args: Namespace) -> None:
     """Forget a device."""
     answer = _ask(args, "/forget", {"device": args.device})
-    _show(args, answer, lambda a: [f"forgot {_named(a['device'])}, revoked {_count(a['revoked'])}"])
+    _show(args, answer, lambda a: [_ended("forgot", a)])
 
 
 def revoke(args: Namespace) -> None:
@@ -202,7 +218,7 @@ def pair(args: Namespace) -> None:
     answer["directory"] = about["directory"]
     answer["root_sha256"] = about["root"]["sha256"]
     answer["uri"] = (
-        f"{answer['directory']}#kid={answer['kid']}&hmac={answer['hmac_key']}"
+        f"{answer['directory']}#kid={answer['kid']}&hmac={answer['hmac']}"
         f"&root=sha256:{answer['root_sha256']}"
     )
     _show(args, answer, _pair_lines)
@@ -211,10 +227,10 @@ def pair(args: Namespace) -> None:
 def _pair_lines(answer: Json) -> Iterable[str]:
     yield f"directory  {answer['directory']}"
     yield f"key id     {answer['kid']}"
-    yield f"HMAC key   {answer['hmac_key']}"
+    yield f"HMAC key   {answer['hmac']}"
     yield f"root       sha256:{answer['root_sha256']}"
     yield f"good for one device until {_time(answer['expires'])}"
-    yield f"certbot --eab-kid {answer['kid']} --eab-hmac-key {answer['hmac_key']} ..."
+    yield f"certbot --eab-kid {answer['kid']} --eab-hmac-key {answer['hmac']} ..."
     yield qr(answer["uri"])
 
 
@@ -259,13 +275,16 @@ def backup(args: Namespace) -> None:
         partial.replace(target)
     except OSError as error:
         raise CommandError(f"cannot write {target}: {error.strerror}") from None
-    _show(args, {"file": str(target), "bytes": len(sealed)}, lambda a: [f"wrote {a['file']}, {a['bytes']} bytes"])
+    answer = {"file": str(target), "bytes": len(sealed)}
+    _show(args, answer, lambda a: [f"wrote {a['file']}, {a['bytes']} bytes"])
 
 
 def restore(args: Namespace) -> None:
     """Put a backup's state into the state directory; the server must be stopped."""
+    from acmeiot.core.ports import StoreFull
     from acmeiot.store import backup as backups
     from acmeiot.store.errors import StateError
+    from acmeiot.store.sealed import BackupError
 
     try:
         sealed = Path(args.file).read_bytes()
@@ -274,7 +293,7 @@ def restore(args: Namespace) -> None:
     try:
         opened = backups.unseal(sealed, _passphrase(args, twice=False))
         done = backups.restore(opened, Path(args.state), args.force, now=int(time.time()))
-    except (backups.BackupError, StateError, backups.StoreFull, ValueError) as error:
+    except (BackupError, StateError, StoreFull, ValueError) as error:
         raise CommandError(str(error)) from None
     kept = str(done.kept) if done.kept else None
     answer = {"state": args.state, "made": done.stamp.made, "kept": kept, "root": done.stamp.root}
@@ -304,7 +323,7 @@ def _passphrase(args: Namespace, *, twice: bool) -> str:
 # -- words
 
 
-def _table(head: Sequence[str], rows: list[tuple[str, ...]]) -> Iterable[str]:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
     if not rows:
         yield "none"
         return
@@ -315,6 +334,10 @@ def _table(head: Sequence[str], rows: list[tuple[str, ...]]) -> Iterable[str]:
 
 def _named(device: Json) -> str:
     return f"{device['id']} ({' '.join(device['names']) or device['address']})"
+
+
+def _ended(verb: str, answer: Json) -> str:
+    return f"{verb} {_named(answer['device'])}, revoked {_count(answer['revoked'])}"
 
 
 def _count(number: int) -> str:

@@ -163,7 +163,7 @@ def endpoint(text: str, option: str, port: int | None) -> tuple[str, int]:
         ipaddress.ip_address(host)
         number = int(digits)
     except ValueError:
-        example = "192.168.1.1:8555 or [::]:8555" if port is None else "192.168.1.1 or 127.0.0.1:5353"
+        example = "192.168.1.1" if port else "192.168.1.1:8555 or [::]:8555"
         raise ConfigError(f"{option}: {text!r} is not ADDRESS:PORT such as {example}") from None
     if not 0 <= number <= 65535:
         raise ConfigError(f"{option}: port {number} is not 0 to 65535")

@@ -6,6 +6,7 @@ and `upkeep` is what time brings: certificates and roots that follow each other,
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import ssl
@@ -50,8 +51,8 @@ from acmeiot.validate import Validators
 from acmeiot.web import objects
 from acmeiot.web.acme import AcmeRoutes, Services
 from acmeiot.web.admin import AdminRoutes, Json
-from acmeiot.web.serve import Server
 from acmeiot.web.serve import Limits as WebLimits
+from acmeiot.web.serve import Server
 from acmeiot.web.site import Site
 from acmeiot.web.trust import TrustRoutes
 
@@ -110,9 +111,9 @@ def _addresses(listened: list[str]) -> tuple[str, ...]:
         (a for a in own if ":" not in a or not a.startswith("fe80")), key=lambda a: ":" in a
     )
     reachable = [*lan, "127.0.0.1", "::1"] if wide else listened
-    return tuple(
-        dict.fromkeys(a for a in reachable if names.is_lan(names.ip(a).address))
-    ) or ("127.0.0.1",)
+    return tuple(dict.fromkeys(a for a in reachable if names.is_lan(names.ip(a).address))) or (
+        "127.0.0.1",
+    )
 
 
 def _bracketed(address: str) -> str:
@@ -212,7 +213,8 @@ class Daemon:
         )
         authorizations = Authorizations(
             store, clock, random, events, limits, ownership, devices, lan, validator,
-            self._runner, ProofRules(config.approval_wait, caa_issuers=self._caa()),
+            self._runner,
+            ProofRules(config.approval_wait, bool(config.resolver), caa_issuers=self._caa()),
         )  # fmt: skip
         orders = Orders(
             store, clock, random, events, policy, limits, ownership, devices, authorizations,
@@ -279,6 +281,21 @@ class Daemon:
         """Return the line that says that the server can be used."""
         return f"ready {self.directory} sha256:{self._authority.root_spki_sha256}"
 
+    def hints(self) -> str:
+        """Return what a person does next, with this server's own values filled in."""
+        port = endpoint(self._config.http_listen[0], "http_listen", None)[1]
+        trust = f"http://{self._names.url}:{port}"
+        domain = self._config.domain[0]
+        return (
+            f"Next, on a device named printer that has the address it is asked for:\n"
+            f"  curl -o root.pem {trust}/root.pem\n"
+            f"  REQUESTS_CA_BUNDLE=root.pem certbot certonly --standalone "
+            f"--elliptic-curve secp384r1 \\\n"
+            f"    --server {self.directory} -d printer.{domain} -d printer.local\n"
+            f"New devices: acmeiot devices, acmeiot approve ID --state {self._state}\n"
+            f"Browsers: {trust}/trust"
+        )
+
     def run(self) -> None:
         """Serve until `stop`."""
         keeper = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
@@ -319,7 +336,8 @@ class Daemon:
         now = self._clock.now()
         succeeded = self._authority.tick(now)
         if succeeded:
-            self._events.emit("root", f"issuers renewed; root sha256:{self._authority.root_spki_sha256}")
+            root = self._authority.root_spki_sha256
+            self._events.emit("root", f"issuers renewed; root sha256:{root}")
         for domain in self._authority.uncovered:
             self._events.emit(
                 "root", f"the root does not cover .{domain}: run `acmeiot rotate`", warning=True
@@ -394,9 +412,7 @@ class Daemon:
         from acmeiot.store import backup
 
         root = self._authority.root_spki_sha256
-        return backup.seal(
-            self._store, self._state, passphrase, now=self._clock.now(), root=root
-        )
+        return backup.seal(self._store, self._state, passphrase, now=self._clock.now(), root=root)
 
 
 def _wait_for_time(clock: SystemClock, events: LogEvents, stopping: Callable[[], bool]) -> bool:
@@ -433,12 +449,17 @@ def _lan(config: Config, clock: SystemClock, events: LogEvents) -> LanFacts:
     )
     tables = Tables(leases, hosts, config.domain, clock, events)
     try:
-        given = [Resolver(*endpoint(text, "resolver", 53)) for text in config.resolver]
+        given = [_resolver(text) for text in config.resolver]
     except ValueError as error:
         raise ConfigError(f"resolver: {error}") from None
     multicast = MulticastDns() if config.mdns and not given else None
     servers = given or system_servers()
     return LanFacts(tables, UnicastDns(servers), multicast, forced=bool(given))
+
+
+def _resolver(text: str) -> Resolver:
+    host, port = endpoint(text, "resolver", 53)
+    return Resolver(ipaddress.ip_address(host), port)
 
 
 def _rule(config: Config) -> str:

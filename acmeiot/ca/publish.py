@@ -1,4 +1,4 @@
-"""What the plain HTTP listener gives to verifiers: CRLs and OCSP answers, signed as seldom as can be.
+"""What the plain HTTP listener gives to verifiers: CRLs and OCSP answers, seldom signed.
 
 An answer is kept until half of its life is gone or the facts behind it change. Nothing is signed
 while the clock is in doubt; what was signed before is still given.

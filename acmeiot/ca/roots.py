@@ -140,10 +140,6 @@ class Authority:
         return issue.read_csr(der)
 
     def serial_of(self, der: bytes) -> str:
-        """Return the serial of a certificate as the store has it; raise Malformed."""
-        return issue.serial_of(der)
-
-    def serial_of(self, der: bytes) -> str:
         """Return the serial of a certificate, hex; raise Malformed if it is none."""
         return issue.serial_of(der)
 
@@ -266,8 +262,10 @@ class _View:
 def _chains(state: State, signer: Signer) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Return the chains above a leaf of this intermediate, without and with its root.
 
-    The order is what simple verifiers need, who take the first fitting issuer and never go back:
+    The order is what OpenSSL needs, which takes the first fitting issuer and never goes back:
     cross-certificates before the root of the same name. Who trusts that root looks there first.
+    With two and more old roots no order suits OpenSSL and GnuTLS alike: GnuTLS clients then need
+    one of the old roots beside the newest, which is why all of them are published.
     """
     root = state.root_of(signer)
     chain = (signer.der, *(cross.der for cross in _path_to_others(state, root)))

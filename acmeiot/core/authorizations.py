@@ -58,7 +58,7 @@ class ProofRules:
     """The owner's settings. `wait` is how many seconds a client is kept for the owner's word."""
 
     wait: int = 30
-    dns01: bool = True
+    dns01_for_local: bool = False  # only where a resolver is forced, for tests
     caa_issuers: tuple[str, ...] = ()
 
 
@@ -127,8 +127,11 @@ class Authorizations:
         )
 
     def _kinds(self, identifier: Identifier) -> list[ChallengeType]:
-        local = identifier.type == "ip" or under(identifier.base.value, "local")
-        by_dns = [ChallengeType.DNS_01] if self.rules.dns01 and not local else []  # R-28
+        # R-28: an address has no TXT record, and a .local name is in no zone.
+        in_zone = identifier.type == "dns" and (
+            self.rules.dns01_for_local or not under(identifier.value, "local")
+        )
+        by_dns = [ChallengeType.DNS_01] if in_zone else []
         if identifier.wildcard:
             return by_dns
         return [ChallengeType.HTTP_01, ChallengeType.TLS_ALPN_01, *by_dns]
@@ -166,7 +169,9 @@ class Authorizations:
             ),
         )
 
-    def _under_way(self, authorization_id: str) -> tuple[ChallengeType | None, dict[str, object] | None]:
+    def _under_way(
+        self, authorization_id: str
+    ) -> tuple[ChallengeType | None, dict[str, object] | None]:
         with self._lock:
             hold = self._holds.get(authorization_id)
             if hold is not None:
@@ -246,7 +251,7 @@ class Authorizations:
         try:
             where = self._look(attempt)
         except NameConflict as conflict:
-            self._hold(attempt, DnsFailed(f"held, because this network disagrees: {conflict}"), False)
+            self._hold(attempt, DnsFailed(f"held, this network disagrees: {conflict}"), False)
         except AcmeError as error:
             self._fail(attempt, error)
         except Exception as error:  # noqa: BLE001 - an adapter's fault must end the attempt, loudly
@@ -362,7 +367,8 @@ class Authorizations:
     def _fail(self, attempt: Attempt, error: AcmeError) -> None:
         identifier = attempt.authorization.identifier
         self._limits.note(FAILED_PROOFS, f"{attempt.account.id} {identifier}")
-        self._events.emit("refused", f"{identifier} by {attempt.challenge.type.value}: {error.detail}")
+        kind = attempt.challenge.type.value
+        self._events.emit("refused", f"{identifier} by {kind}: {error.detail}")
         with self._store.writing():
             authorization = self._current(attempt)
             if authorization is None:

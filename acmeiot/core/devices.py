@@ -92,7 +92,9 @@ class Devices:
                     "only the owner can allow it again"
                 )
 
-    def refuse_foreign(self, identifiers: Iterable[Identifier], account: Account, remote: str) -> None:
+    def refuse_foreign(
+        self, identifiers: Iterable[Identifier], account: Account, remote: str
+    ) -> None:
         """Raise RejectedIdentifier for a name tied to another device, where nobody may be asked.
 
         With approval `ask` the owner decides instead, when the name has been proved.
@@ -224,7 +226,9 @@ class Devices:
             if device is None:
                 raise LookupError(f"no device {device_id!r}; `acmeiot devices` lists them")
             if (device.status, event) not in DEVICE:
-                raise ValueError(f"device {device_id} is {device.status.value}; cannot {event.value} it")
+                raise ValueError(
+                    f"device {device_id} is {device.status.value}; cannot {event.value} it"
+                )
             device = self._decide(device, event, "owner")
             self._store.put_device(device)
             return device
@@ -236,7 +240,12 @@ class Devices:
             decided_at=self._clock.now(),
             decided_by=by,
         )
-        detail = {"by": by, "names": list(device.names), "mac": device.mac, "address": device.address}
+        detail: dict[str, object] = {
+            "by": by,
+            "names": list(device.names),
+            "mac": device.mac,
+            "address": device.address,
+        }
         self._audit(event.value, device.id, detail)
         self._events.emit(
             event.value, f"device {device.id} ({', '.join(device.names) or device.address}) by {by}"

@@ -65,4 +65,3 @@ class Nonces:
 
     def _seal(self, octets: bytes) -> bytes:
         return hmac.digest(self._key, octets, "sha256")[:_MAC]
-

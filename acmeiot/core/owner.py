@@ -32,9 +32,7 @@ class Owner:
         found = [
             device
             for device in self.store.devices()
-            if device.id == text
-            or wanted in (device.mac, device.address)
-            or wanted in device.names
+            if device.id == text or wanted in (device.mac, device.address) or wanted in device.names
         ]
         # A name that changed hands stands in two records: the living one is meant.
         living = [device for device in found if device.status.value != "forgotten"] or found

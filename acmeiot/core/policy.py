@@ -45,8 +45,12 @@ class Profile:
     strict: bool  # the draft's rules on keys and on both names
 
 
-STRICT: Final = Profile("strict", "the draft's rules: P-384 or RSA >= 3072, .local and domain name", 30 * DAY, True)
-COMPAT: Final = Profile("compat", "also P-256 and RSA-2048 keys, and a single name", 30 * DAY, False)
+STRICT: Final = Profile(
+    "strict", "P-384 or RSA >= 3072 keys; .local and domain name", 30 * DAY, True
+)
+COMPAT: Final = Profile(
+    "compat", "also P-256 and RSA-2048 keys, and a single name", 30 * DAY, False
+)
 SHORTLIVED: Final = Profile("shortlived", "strict, but good for six days only", 6 * DAY, True)
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {profile.name: profile for profile in (STRICT, COMPAT, SHORTLIVED)}
@@ -88,7 +92,7 @@ class Policy:
         """Return the profile of an order; raise InvalidProfile."""
         name = self.default_profile if wanted is None else wanted
         if name not in self.profiles:
-            hint = "; the owner has not allowed it (profile = compat)" if name == COMPAT.name else ""
+            hint = "; the owner has not allowed it" if name == COMPAT.name else ""
             raise InvalidProfile(
                 f"profile {name[:40]!a} is not offered{hint}; choose {', '.join(self.profiles)}"
             )
@@ -165,14 +169,15 @@ class Policy:
         hosts = {identifier.value for identifier in csr.identifiers if identifier.type == "dns"}
         local = {host.removesuffix(".local") for host in hosts if names.under(host, "local")}
         for domain in self.domains:
-            if any(host.removesuffix("." + domain) in local for host in hosts if names.under(host, domain)):
+            here = {host.removesuffix("." + domain) for host in hosts if names.under(host, domain)}
+            if here & local:
                 return
         label = next((host.split(".")[0] for host in sorted(hosts)), "device-12cd56")
         wanted = " and ".join(f"{label}.{suffix}" for suffix in ("local", self.domains[0]))
         raise BadCsr(
-            f"a certificate here names a device twice (draft-sweet-iot-acme 3.2.3): ask for {wanted} "
-            f"in one order (certbot -d {label}.local -d {label}.{self.domains[0]}), or the owner "
-            "allows profile compat"
+            f"a certificate here names a device twice (draft-sweet-iot-acme 3.2.3): ask for "
+            f"{wanted} in one order (certbot -d {label}.local -d {label}.{self.domains[0]}), or "
+            "the owner allows profile compat"
         )
 
 

@@ -10,7 +10,7 @@ from acmeiot.core.records import Account, AuditEntry, Certificate
 from acmeiot.protocol.ari import Window, check_id, window
 from acmeiot.protocol.errors import AlreadyRevoked, BadRevocationReason, NotFound, Unauthorized
 from acmeiot.protocol.jose import Jwk
-from acmeiot.protocol.messages import Revocation, rfc3339
+from acmeiot.protocol.messages import Revocation
 
 # RFC 5280 section 5.3.1. A device may not speak for the CA (2, 10), nor for holds (6, 8).
 REASONS: Final = {
@@ -38,7 +38,7 @@ class Revocations:
         wanted, certificate = self._wanted(payload)
         if certificate.account_id != account.id and not self._has_all_names(account, certificate):
             raise Unauthorized(
-                "the certificate is another account's, and this account has not proved all its names"
+                "the certificate is another account's, and this one has not proved all its names"
             )
         self._revoke(certificate, wanted.reason or 0, f"account {account.id}")
 
@@ -69,7 +69,7 @@ class Revocations:
         wanted = Revocation.parse(payload)
         if wanted.reason is not None and wanted.reason not in REASONS:
             allowed = ", ".join(f"{number} {text}" for number, text in REASONS.items())
-            raise BadRevocationReason(f"reason {wanted.reason} is not allowed; use one of {allowed}")
+            raise BadRevocationReason(f"reason {wanted.reason} is not allowed; use {allowed}")
         serial = self.issuer.serial_of(wanted.certificate)
         certificate = self.store.certificate_by_serial(serial)
         if certificate is None or certificate.der != wanted.certificate:
@@ -93,12 +93,16 @@ class Revocations:
             detail = {"reason": REASONS[reason], "by": by}
             self.store.append_audit(AuditEntry(now, "revoke", certificate.serial, detail))
         names = ", ".join(str(name) for name in certificate.identifiers)
-        self.events.emit("revoked", f"{names}, serial {certificate.serial}, by {by}, {REASONS[reason]}")
+        self.events.emit(
+            "revoked", f"{names}, serial {certificate.serial}, by {by}, {REASONS[reason]}"
+        )
 
     def renewal(self, ari_id: str) -> Window:
         """Return when the certificate should be renewed (RFC 9773 section 4); raise NotFound."""
         certificate = self.store.certificate_by_ari(check_id(ari_id))
         if certificate is None:
             raise NotFound("no certificate of this server has this id")
-        moved = certificate.revoked_at is not None or not self.issuer.is_current(certificate.issuer_id)
-        return window(certificate.not_before, certificate.not_after, self.clock.now(), at_once=moved)
+        moved = not self.issuer.is_current(certificate.issuer_id)
+        at_once = moved or certificate.revoked_at is not None
+        now = self.clock.now()
+        return window(certificate.not_before, certificate.not_after, now, at_once=at_once)

@@ -53,10 +53,11 @@ class AcmeError(Exception):
         document.update(self.extra)
         if self.subproblems:
             # R-32: `identifier` stands only inside subproblems (RFC 8555 section 6.7.1).
-            document["subproblems"] = [part._as_subproblem() for part in self.subproblems]
+            document["subproblems"] = [part.as_subproblem() for part in self.subproblems]
         return document
 
-    def _as_subproblem(self) -> dict[str, object]:
+    def as_subproblem(self) -> dict[str, object]:
+        """Return the problem with the identifier that it is about."""
         document = self.problem()
         if self.identifier is not None:
             document["identifier"] = self.identifier.as_json()

@@ -145,7 +145,7 @@ def _verify(key: PublicKey, alg: str, signature: bytes, data: bytes) -> None:
 
 
 def _ec_jwk(document: Mapping[str, Any]) -> Jwk:
-    name = document.get("crv")
+    name = str(document.get("crv"))
     if name not in _CURVES:
         raise BadPublicKey(f"curve {_show(name)} is not supported; use P-256, P-384 or P-521")
     curve, alg, size = _CURVES[name]

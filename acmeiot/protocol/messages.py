@@ -98,7 +98,7 @@ def contacts(value: object) -> tuple[str, ...]:
 def _check_contact(url: str) -> None:
     scheme, _, rest = url.partition(":")
     if scheme.lower() not in ("mailto", "https"):
-        raise UnsupportedContact(f"contact {url[:80]!a}: use https: (one per device name) or mailto:")
+        raise UnsupportedContact(f"contact {url[:80]!a}: use https:, one per name, or mailto:")
     if len(url) > MAX_CONTACT or not url.isascii() or not url.isprintable():
         raise InvalidContact(f"a contact is printable ASCII of at most {MAX_CONTACT} characters")
     if scheme.lower() == "mailto":
@@ -217,7 +217,7 @@ def parse_identifier(item: dict[str, Any]) -> Identifier:
 
 
 def together(problems: list[AcmeError]) -> AcmeError:
-    """Return one error for all of them: the only one, its own type with subproblems, or compound."""
+    """Return one error for all: the only one, their common type, or compound (RFC 8555 6.7.1)."""
     first = problems[0]
     if len(problems) == 1 and first.identifier is None:
         return first

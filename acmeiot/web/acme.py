@@ -354,4 +354,3 @@ class AcmeRoutes:
 def _only_read(call: Call) -> None:
     if not call.signed.as_get:
         raise Malformed("this resource is read by POST-as-GET, with an empty payload")
-

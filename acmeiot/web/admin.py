@@ -52,7 +52,7 @@ class AdminRoutes:
         self._owner, self._steward, self._events = owner, steward, events
         self.app = bottle.Bottle(catchall=False)
         for path, call in self._reads():
-            self.app.route(path, "GET", self._guarded(lambda _, call=call: call()))
+            self.app.route(path, "GET", self._guarded(_without_body(call)))
         for path, act in self._acts():
             self.app.route(path, "POST", self._guarded(act))
 
@@ -97,7 +97,8 @@ class AdminRoutes:
     def devices(self) -> Json:
         """List the devices, those that wait for the owner first."""
         order = {"pending": 0, "approved": 1, "blocked": 2, "forgotten": 3}
-        records = sorted(self._owner.store.devices(), key=lambda d: (order[d.status.value], d.first_seen))
+        devices = self._owner.store.devices()
+        records = sorted(devices, key=lambda d: (order[d.status.value], d.first_seen))
         return {"devices": [_device(record) for record in records]}
 
     def certs(self) -> Json:
@@ -137,7 +138,7 @@ class AdminRoutes:
         """Make a pairing key."""
         seconds = _seconds(call, 3600)
         key = self._owner.accounts.make_pairing_key(seconds, str(call.get("note", ""))[:80])
-        return {"kid": key.kid, "hmac_key": b64encode(key.key), "expires": key.expires}
+        return {"kid": key.kid, "hmac": b64encode(key.key), "expires": key.expires}
 
     def window(self, call: Json) -> Json:
         """Open or close the pairing window."""
@@ -154,6 +155,10 @@ class AdminRoutes:
             raise BadCall(f"reason: {reason!r} is not one of {', '.join(map(str, REASONS))}")
         records = self._owner.revoke(_text(call, "cert"), reason)
         return {"revoked": [_certificate(record) for record in records]}
+
+
+def _without_body(read: Callable[[], Json]) -> Callable[[Json], Json]:
+    return lambda _: read()
 
 
 def _call() -> Json:

@@ -145,8 +145,8 @@ def renewal(record: Window) -> Json:
 def certificate_alternates(base: str, record: Certificate, chains: int, shown: int) -> list[str]:
     """Return the Link values of the other chains of a certificate (R-30)."""
     url = f"{base}{CERTIFICATE}{record.id}"
-    others = (url if number == 0 else f"{url}/{number}" for number in range(chains) if number != shown)
-    return [f'<{other}>;rel="alternate"' for other in others]
+    urls = [url, *(f"{url}/{number}" for number in range(1, chains))]
+    return [f'<{other}>;rel="alternate"' for other in urls if other != urls[shown]]
 
 
 @lru_cache(maxsize=64)
