@@ -15,6 +15,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from waitress.adjustments import Adjustments
@@ -61,6 +62,7 @@ class Endpoint(Protocol):
     server_name: str
     effective_port: int
     context: ssl.SSLContext | None
+    step_aside: Callable[[], None]
     closing: bool
 
 
@@ -70,9 +72,10 @@ class RequestTask(WSGITask):  # type: ignore[misc]  # waitress is untyped
     logger = logger
 
     def get_environment(self) -> dict[str, Any]:
-        """Return waitress's environ with the local address, without its file wrapper."""
+        """Return waitress's environ with our two keys, without its file wrapper."""
         environ: dict[str, Any] = super().get_environment()
         environ["acmeiot.local_address"] = self.channel.local
+        environ["acmeiot.step_aside"] = self.channel.server.step_aside
         # Answers are bytes here; a file would need its own path to the socket.
         environ.pop("wsgi.file_wrapper", None)
         return environ
@@ -217,7 +220,7 @@ class Connection:
                 task.service()
             except Exception as fault:  # noqa: BLE001  # whatever the application raised
                 task = self._fail(request, fault)
-            self._closing = task.close_on_finish
+            self._closing = task.close_on_finish or self.server.closing
         request.close()
         self._enter(Stage.ANSWER if self._out else Stage.IDLE)
 

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -60,13 +61,19 @@ class Listener:
     """One bound socket and the application behind it (the `Endpoint` of its connections)."""
 
     def __init__(
-        self, sock: socket.socket, app: WSGIApp, limits: Limits, context: ssl.SSLContext | None
+        self,
+        sock: socket.socket,
+        app: WSGIApp,
+        limits: Limits,
+        context: ssl.SSLContext | None,
+        step_aside: Callable[[], None],
     ) -> None:
         sock.setblocking(False)
         sock.listen(BACKLOG)
         self.sock = sock
         self.context = context
         self.application = app
+        self.step_aside = step_aside
         self.closing = False
         self.is_unix = sock.family == socket.AF_UNIX
         self.address = ("", 0) if self.is_unix else sock.getsockname()[:2]

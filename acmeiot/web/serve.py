@@ -48,7 +48,12 @@ STOP_SECONDS: Final = 5.0
 
 
 class Server:
-    """Serve WSGI applications on any number of listeners from one pool of threads."""
+    """Serve WSGI applications on any number of listeners from one pool of threads.
+
+    The environ has `acmeiot.local_address`, the address that the client reached, and
+    `acmeiot.step_aside`, to be called by an application that is about to wait (for the disk):
+    others are then served meanwhile instead of after some milliseconds.
+    """
 
     def __init__(self, *, threads: int = 8, limits: Limits | None = None) -> None:
         if threads < 1:
@@ -134,7 +139,7 @@ class Server:
             self._waker.send(b".")
 
     def _listen(self, sock: socket.socket, app: WSGIApp, context: ssl.SSLContext | None) -> None:
-        listener = Listener(sock, app, self._limits, context)
+        listener = Listener(sock, app, self._limits, context, self._step_aside)
         self._listeners[sock.fileno()] = listener
         self._epoll.register(sock.fileno(), READ)
 
@@ -160,6 +165,16 @@ class Server:
         elif (listener := self._listeners.get(fileno)) is not None:
             self._welcome(listener)
 
+    def _step_aside(self) -> None:
+        """Let another thread lead, because this one is about to wait for something slow."""
+        if self._leader == threading.get_ident():
+            self._offer_turn()
+
+    def _offer_turn(self) -> None:
+        # Whoever is free takes it; the old leader sees that when it is done.
+        self._leader = None
+        self._turn.release()
+
     def _watch(self) -> None:
         """Until `stop`: replace a leader that is held up, enforce the time limits."""
         seen, quiet, expiry = 0, 0, 0.0
@@ -174,9 +189,7 @@ class Server:
                 quiet += 1
                 self._unwatched = quiet > QUIET_TICKS
             elif self._leader is not None:
-                # Whoever is free takes the turn; the old leader sees it when it is done.
-                self._leader = None
-                self._turn.release()
+                self._offer_turn()
             if time.monotonic() >= expiry:
                 self._drop_expired()
                 expiry = time.monotonic() + TICK_SECONDS
@@ -190,7 +203,7 @@ class Server:
             except Exception:
                 logger.exception("closing a connection of %s", connection.addr[0] or "unix")
                 interest = CLOSE
-            if interest == CLOSE:
+            if interest == CLOSE or self._halted:
                 self._drop(connection)
             else:
                 self._epoll.modify(connection.fileno, interest)
@@ -202,10 +215,13 @@ class Server:
                     break
                 self._admit(connection)
         except OSError as fault:
+            if listener.closing:
+                return
             logger.warning("cannot accept a connection: %s", fault)
-            self._give_way(self._connections.values())
-        if not listener.closing:
-            self._epoll.modify(listener.sock.fileno(), READ)
+            self._give_way(self._snapshot())
+        with self._guard:
+            if not listener.closing:
+                self._epoll.modify(listener.sock.fileno(), READ)
 
     def _admit(self, connection: Connection) -> None:
         """Register a newcomer; where there is no room, something less worth keeping goes first."""
@@ -271,8 +287,10 @@ class Server:
 
     def _wind_down(self, workers: list[threading.Thread]) -> None:
         deadline = time.monotonic() + STOP_SECONDS
-        for listener in self._listeners.values():
-            listener.closing = True
+        with self._guard:
+            for listener in self._listeners.values():
+                listener.closing = True
+                listener.sock.close()
         # A request that came in before now is answered; who is silent is not waited for.
         while self._connections and time.monotonic() < deadline:
             for one in self._snapshot():
@@ -286,11 +304,9 @@ class Server:
             worker.join(max(0.0, deadline + 0.5 - time.monotonic()))
         if any(worker.is_alive() for worker in workers):
             logger.warning("stopping although a request is still being worked on")
-        self._close(abandon=any(worker.is_alive() for worker in workers))
+        self._close()
 
-    def _close(self, *, abandon: bool) -> None:
-        for listener in self._listeners.values():
-            listener.sock.close()
+    def _close(self) -> None:
         for path, inode in self._unix_paths.items():
             # Only our own: another server may have taken the path over.
             with suppress(FileNotFoundError):
@@ -298,7 +314,6 @@ class Server:
                     path.unlink()
         for one in self._snapshot():
             self._drop_if(one, lambda _: True)
-        if not abandon:
-            self._epoll.close()
-            self._wake.close()
-            self._waker.close()
+        self._epoll.close()
+        self._wake.close()
+        self._waker.close()
