@@ -17,7 +17,7 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/run-ready ## set up what is needed, then serve in the foreground with state in ./var; ARGS="..." adds options
-	@exec .venv/bin/acmeiot serve --state ./var $(ARGS)
+	@exec .venv/bin/acmeiot serve --state ./var --hints $(ARGS)
 
 check: lint unit ## ruff, mypy, import arrows and unit tests with the newest libraries: run this often
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop import server
 from tests.interop.home import Home
 from tests.interop.home import home as make_home
+from tests.interop.server import Server, running
 
 
 @pytest.fixture(scope="session")
@@ -18,15 +18,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 
 @pytest.fixture(scope="session")
-def strict(home: Home, tmp_path_factory: pytest.TempPathFactory) -> server.Server:
+def strict(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server as it comes: P-384 and both names."""
-    return server.start(home, tmp_path_factory.mktemp("strict"), 8555)
+    with running(home, tmp_path_factory.mktemp("strict"), 8555) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def compat(home: Home, tmp_path_factory: pytest.TempPathFactory) -> server.Server:
+def compat(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose owner allows the keys that most clients make by default."""
-    return server.start(home, tmp_path_factory.mktemp("compat"), 8565, "--profile", "compat")
+    with running(home, tmp_path_factory.mktemp("compat"), 8565, "--profile", "compat") as server:
+        yield server
 
 
 @pytest.fixture

@@ -54,20 +54,31 @@ class Host:
         assert (done.returncode != 0) == fails, f"{command}\nexit {done.returncode}\n{done.stdout}"
         return done.stdout
 
-    def start(
-        self, *argv: str | Path, log: Path, stdout: int | None = None
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *argv: str | Path, log: Path) -> None:
         """Start a program that stays until the home is left, or dies with this process."""
-        process = self._popen(argv, log, stdout)
-        self._end.callback(_stop, process)
-        return process
+        self._end.enter_context(self.serving(*argv, log=log))
 
     @contextmanager
-    def serving(self, *argv: str | Path, log: Path) -> Iterator[None]:
-        """Start a program that stays for the length of a `with` block."""
-        process = self._popen(argv, log)
+    def serving(
+        self,
+        *argv: str | Path,
+        log: Path,
+        stdout: int | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a program that stays for the length of a `with` block, or dies with this process.
+
+        What it says goes to the end of `log`, but for standard output when `stdout` is a pipe.
+        """
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [*self._enter, "setpriv", "--pdeathsig", "KILL", *map(str, argv)],
+                stdin=stdin,
+                stdout=out if stdout is None else stdout,
+                stderr=out,
+            )
         try:
-            yield
+            yield process
         finally:
             _stop(process)
 
@@ -80,17 +91,6 @@ class Host:
         self.run(
             *("timeout", "20", "sh", "-c", f"until {test}; do sleep 0.1; done", "sh", *arguments)
         )
-
-    def _popen(
-        self, argv: tuple[str | Path, ...], log: Path, stdout: int | None = None
-    ) -> subprocess.Popen[bytes]:
-        with log.open("ab") as out:
-            return subprocess.Popen(
-                [*self._enter, "setpriv", "--pdeathsig", "KILL", *map(str, argv)],
-                stdin=subprocess.DEVNULL,
-                stdout=out if stdout is None else stdout,
-                stderr=out,
-            )
 
 
 def _entry(pid: int, user: list[str]) -> list[str]:
