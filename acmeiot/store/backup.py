@@ -109,8 +109,11 @@ def unseal(blob: bytes, passphrase: str) -> Backup:
         stamp = Stamp(**manifest["stamp"])
         files, at = {}, 0
         for entry in manifest["files"]:
-            files[_checked(entry["path"])] = rest[at : at + entry["size"]]
-            at += entry["size"]
+            path, size = _checked(entry["path"]), entry["size"]
+            if size < 0:
+                raise ValueError(f"{path} has {size} bytes")
+            files[path] = rest[at : at + size]
+            at += size
     except (KeyError, TypeError, ValueError) as error:
         raise BackupError(f"the backup's list of contents cannot be read: {error}") from error
     if at != len(rest) or DATABASE not in files or len(files) > MAX_FILES:

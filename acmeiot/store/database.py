@@ -52,21 +52,25 @@ class Database:
         self._lock = threading.RLock()
         self._nested = False
         self._failed: Exception | None = None
-        self._held = hold(state, create=create) if held is None else os.dup(held)
+        lock = hold(state, create=create) if held is None else os.dup(held)
         try:
-            self._prepare_file(create=create)
+            self._prepare_file(lock, create=create)
             self._connection = self._connect(self.path)
         except BaseException:
-            os.close(self._held)
+            os.close(lock)
             raise
+        self._held: int | None = lock
 
     def close(self) -> None:
-        """Fold the log into the file and let go of the state directory."""
+        """Fold the log into the file and let go of the state directory; once is enough."""
         with self._lock:
+            if self._held is None:
+                return
             try:
                 self._connection.close()
             finally:
                 os.close(self._held)
+                self._held = None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -148,7 +152,7 @@ class Database:
                 self._failed = told
             raise told from error
 
-    def _prepare_file(self, *, create: bool) -> None:
+    def _prepare_file(self, lock: int, *, create: bool) -> None:
         """See to it that there is a file with a schema in it; never replace one."""
         if self.path.exists():
             if self.path.stat().st_size == 0:
@@ -169,7 +173,7 @@ class Database:
             os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             self._connect(fresh).close()
             fresh.rename(self.path)
-            os.fsync(self._held)
+            os.fsync(lock)
         except OSError as error:
             raise StoreFull(f"cannot write {fresh}: {error.strerror}") from error
 
@@ -186,12 +190,8 @@ class Database:
         except sqlite3.Error as error:
             raise translated(error, path) from error
         try:
-            _settle(connection)
-            if path.stat().st_size <= _CHECKED_AT_OPEN:
-                verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if verdict != "ok":
-                    raise damaged(path, str(verdict).replace("\n", " ")[:200])
-            migrate(connection, str(path))
+            _check(connection, path)
+            migrate(connection, path)
         except sqlite3.Error as error:
             connection.close()
             raise translated(error, path) from error
@@ -199,6 +199,21 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Settle the connection and see that the file is whole; raise DamagedError if not."""
+    try:
+        _settle(connection)
+        if path.stat().st_size <= _CHECKED_AT_OPEN:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise damaged(path, str(verdict).replace("\n", " ")[:200])
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            # not our statements, which are right: a header or schema that makes no sense
+            raise damaged(path, str(error)) from error
+        raise
 
 
 def _settle(connection: sqlite3.Connection) -> None:

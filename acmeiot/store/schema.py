@@ -12,9 +12,10 @@ and with small pages a row in an index tree would spill into overflow pages.
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Final
 
-from acmeiot.store.errors import StateError
+from acmeiot.store.errors import StateError, damaged
 
 _V1: Final = """
 CREATE TABLE accounts (
@@ -100,12 +101,14 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection, name: str) -> None:
+def migrate(connection: sqlite3.Connection, name: Path) -> None:
     """Bring the file `name` up to this program's schema, each step all or nothing.
 
     A newer schema than ours raises StateError: what an older program does not know it would lose.
     """
     found = version(connection)
+    if found < 0 or (found == 0 and connection.execute("SELECT 1 FROM sqlite_schema").fetchone()):
+        raise damaged(name, f"its schema number is {found}")
     if found > len(MIGRATIONS):
         raise StateError(
             f"{name} was written by a newer acmeiot (schema {found}, this one knows up to"

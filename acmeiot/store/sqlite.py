@@ -57,7 +57,7 @@ class SqliteStore:
         self._database = Database(state, create=create, held=held)
 
     def close(self) -> None:
-        """Let go of the state directory; no verb may be called any more."""
+        """Let go of the state directory; no other verb may be called any more."""
         self._database.close()
 
     def writing(self) -> AbstractContextManager[None]:

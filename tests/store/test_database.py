@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import sqlite3
 import stat
 import subprocess
@@ -128,7 +129,10 @@ def test_a_second_server_is_refused(store: SqliteStore, state: Path) -> None:
     store.close()
     again = SqliteStore(state)
     assert again.fact("a") == "1"
-    store._database, again._database = again._database, store._database  # the fixture closes it
+    store.close()  # once more: it must not take away the lock of the other one
+    with pytest.raises(StateError, match="another acmeiot serve"):
+        SqliteStore(state)
+    again.close()
 
 
 def test_another_program_with_the_file_open(state: Path) -> None:
@@ -223,6 +227,27 @@ def test_a_damaged_file_is_refused_and_left_alone(state: Path, damage: str) -> N
     with pytest.raises(DamagedError, match=f"{path} is damaged .*`acmeiot restore`"):
         SqliteStore(state)
     assert path.read_bytes() == data
+
+
+def test_damage_anywhere_has_one_error(state: Path) -> None:
+    """Wherever a few bytes are wrong: a clear refusal, or it lies where only a reader meets it."""
+    store = SqliteStore(state)
+    with store.writing():
+        for _ in range(60):
+            store.put_order(samples.order("a"))
+            store.put_certificate(samples.certificate("a"))
+    store.close()
+    path, chance = state / DATABASE, random.Random(8555)
+    whole, refused = path.read_bytes(), 0
+    for offset in (*range(0, 100, 4), *(chance.randrange(len(whole) - 9) for _ in range(100))):
+        data = bytearray(whole)
+        data[offset : offset + 8] = chance.randbytes(8)
+        path.write_bytes(data)
+        with contextlib.suppress(DamagedError):
+            SqliteStore(state).close()
+            continue
+        refused += 1
+    assert refused > 20
 
 
 def test_damage_found_later(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

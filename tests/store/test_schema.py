@@ -10,7 +10,7 @@ import pytest
 
 from acmeiot.store import schema
 from acmeiot.store.database import DATABASE
-from acmeiot.store.errors import StateError
+from acmeiot.store.errors import DamagedError, StateError
 from acmeiot.store.sqlite import SqliteStore
 from tests.store import samples
 
@@ -78,3 +78,13 @@ def test_a_newer_file_is_refused_and_left_alone(
     with pytest.raises(StateError, match=newer):
         SqliteStore(state)
     assert (state / DATABASE).read_bytes() == data
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_number_that_cannot_be(state: Path, number: int) -> None:
+    """Zero is for an empty file: to begin again would fail half way, or forget what is there."""
+    SqliteStore(state).close()
+    with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA user_version = {number}")
+    with pytest.raises(DamagedError, match=f"schema number is {number}"):
+        SqliteStore(state)
