@@ -39,6 +39,8 @@ MAX_RSA: Final = 8192  # bits; beyond, one request would cost a router seconds
 MIN_EXPONENT, MAX_EXPONENT = 65537, 2**32
 
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+# The library does not verify these at all, and would call the signature wrong (A-3.2.3-1).
+_BROKEN_HASHES: Final = ("md5", "sha1")
 _OTHER_NAMES: Final = {
     x509.RFC822Name: "an e-mail address",
     x509.UniformResourceIdentifier: "a URI",
@@ -153,7 +155,10 @@ def _thumbprint(jwk: dict[str, str]) -> str | None:
 
 def _hash_name(request: x509.CertificateSigningRequest) -> str:
     algorithm = request.signature_hash_algorithm
-    return algorithm.name if algorithm is not None else ""
+    name = algorithm.name if algorithm is not None else ""
+    if name in _BROKEN_HASHES:
+        raise BadCsr(f"the CSR is signed with {name}; sign it with SHA-256 or better")
+    return name
 
 
 def _common_name(request: x509.CertificateSigningRequest) -> str | None:
