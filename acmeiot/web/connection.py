@@ -220,7 +220,7 @@ class Connection:
                 task.service()
             except Exception as fault:  # noqa: BLE001  # whatever the application raised
                 task = self._fail(request, fault)
-            self._closing = task.close_on_finish or self.server.closing
+            self._closing = task.close_on_finish
         request.close()
         self._enter(Stage.ANSWER if self._out else Stage.IDLE)
 

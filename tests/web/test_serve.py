@@ -98,7 +98,10 @@ class Client:
             raw, self.sock = self.sock, socket.socket()
             self.sock.close()
             try:
-                self.sock = context.wrap_socket(raw, server_hostname="localhost")
+                # A server that goes without close_notify is an error, as in any careful client.
+                self.sock = context.wrap_socket(
+                    raw, server_hostname="localhost", suppress_ragged_eofs=False
+                )
             except OSError:
                 raw.close()
                 raise
@@ -201,7 +204,7 @@ class Running:
         self.server.add_tls("127.0.0.1", 0, self.app, context)
         self.server.add_http("127.0.0.1", 0, self.app)
         self.tls, self.http = self.server.addresses()
-        self.thread = threading.Thread(target=self.server.run)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
@@ -250,7 +253,7 @@ def test_ipv6_is_served_beside_ipv4(context: ssl.SSLContext) -> None:
     server, app = Server(threads=1), App()
     server.add_http("0.0.0.0", 0, app)
     server.add_http("::", server.addresses()[0][1], app)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         with Client(("::1", server.addresses()[1][1]), tls=False) as client:
@@ -286,7 +289,8 @@ def test_old_clients_and_those_that_ask_are_closed_after_the_answer(
     ):
         with Client(running.tls) as client:
             assert client.send(request).read()[0] == 200
-            # A clean end: `recv` would raise if TLS were cut off without close_notify.
+            # A clean end: without close_notify `recv` raises.
+            assert isinstance(client.sock, ssl.SSLSocket)
             assert client.sock.recv(1) == b""
 
 
@@ -596,7 +600,7 @@ def test_stop_lets_answers_in_flight_finish(start: Callable[..., Running]) -> No
     running = start()
     with Client(running.tls) as working, Client(running.tls) as idle:
         assert idle.get()[0] == 200
-        working.send(GET.replace(b"hello", b"wait"))
+        working.send(GET.replace(b"hello", b"wait") + GET + GET)
         assert running.app.entered.acquire(timeout=5)
         running.server.stop()
         assert idle.is_closed()
@@ -604,6 +608,8 @@ def test_stop_lets_answers_in_flight_finish(start: Callable[..., Running]) -> No
             Client(running.tls)
         running.app.release.set()
         assert working.read()[::2] == (200, b"waited")
+        status, headers, _ = working.read()
+        assert (status, headers["connection"]) == (200, "close")
         assert working.is_closed()
     running.thread.join(2)
     assert not running.thread.is_alive()
@@ -627,7 +633,7 @@ def test_stop_does_not_wait_for_ever(
 def serve_unix(path: Path) -> tuple[Server, threading.Thread]:
     server = Server(threads=1)
     server.add_unix(path, App())
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     return server, thread
 
