@@ -148,7 +148,11 @@ def _request(raw: socket.socket, place: Place, deadline: Deadline) -> HTTPRespon
         "Accept: */*\r\nConnection: close\r\n\r\n".encode("ascii")
     )
     answer = HTTPResponse(cast(socket.socket, _Answer(raw, deadline)), method="GET")
-    answer.begin()
+    try:
+        answer.begin()
+    except BaseException:
+        answer.close()
+        raise
     return answer
 
 
