@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from acmeiot import __version__
 
@@ -28,8 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, and that takes options by their full names only."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2 and one line."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="acmeiot", description="A certificate authority for one home, over ACME (RFC 8555)."
     )
     parser.add_argument("--version", action="version", version=f"acmeiot {__version__}")
@@ -83,7 +94,7 @@ def _add_admin(commands: Any) -> None:
     revoke.add_argument("cert", help="its serial, or a name: then all for that name")
     revoke.add_argument("--reason", type=int, default=9, help="RFC 5280 code (default 9)")
     pair = _add_command(commands, "pair", "make a pairing key for one device, as text and QR code")
-    pair.add_argument("--minutes", type=_minutes, default=60, help="how long it is good (60)")
+    pair.add_argument("--minutes", type=_some_minutes, default=60, help="how long it is good (60)")
     pair.add_argument("--note", default="", help="what it is for")
     pair.add_argument(
         "--window",
@@ -117,14 +128,23 @@ def _default_state() -> str:
     return os.environ.get("ACMEIOT_STATE") or "./var"
 
 
-def _minutes(text: str) -> int:
-    if not text.isdigit() or int(text) > 1440:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes from 0 to 1440")
+def _minutes(text: str, least: int = 0) -> int:
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= 1440):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of minutes from {least} to 1440"
+        )
     return int(text)
 
 
-def _fail(message: object) -> int:
-    print(f"acmeiot: {message}", file=sys.stderr)
+def _some_minutes(text: str) -> int:
+    return _minutes(text, least=1)
+
+
+def _fail(error: Exception) -> int:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without "[Errno 98]"
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    print(f"acmeiot: {text}", file=sys.stderr)
     return 1
 
 

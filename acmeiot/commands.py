@@ -54,7 +54,7 @@ def call(state: Path, path: str, body: Json | None = None) -> bytes:
             connection.request("POST", path, json.dumps(body))
         response = connection.getresponse()
         answer = response.read()
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         raise CommandError(
             f"no server is running on the state {state}; start it, or name another with --state"
         ) from None
@@ -101,7 +101,8 @@ def _status_lines(answer: Json) -> Iterable[str]:
     yield f"root          {root['name']}, until {_day(root['not_after'])}"
     yield f"              sha256:{root['sha256']}"
     yield f"intermediate  until {_day(answer['intermediate']['not_after'])}"
-    yield f"server        until {_day(answer['server']['not_after'])}"
+    until = answer["server"]["not_after"]
+    yield f"server        {'until ' + _day(until) if until else 'not renewed since the start'}"
     yield f"policy        {answer['policy']}, approval {answer['approval']}"
     ends = answer["window_ends"]
     yield f"pairing       {'window open until ' + _time(ends) if ends else 'window closed'}"

@@ -5,9 +5,7 @@ Every error names the option, the value and what would be right.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -29,7 +27,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 _RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "leaf_days": (1, 89),  # A-3.2.4-1
     "root_days": (365, 3652),  # A-3.2.1-4: 1 to 10 years
-    "intermediate_days": (100, 3652),
+    "intermediate_days": (180, 3652),
     "pairing_window": (0, 86400),
     "approval_wait": (0, 300),
     "http01_port": (1, 65535),
@@ -85,6 +83,8 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> Config:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         options = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -94,6 +94,8 @@ def _read(path: Path) -> dict[str, Any]:
     known = [field.name for field in fields(Config)]
     for name in options:
         if name not in known:
+            import difflib
+
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"config {path}: there is no option {name!r}{hint}")
@@ -123,48 +125,62 @@ def _checked(config: Config) -> Config:
     for name, (low, high) in _RANGES.items():
         if not low <= getattr(config, name) <= high:
             raise ConfigError(f"{name}: {getattr(config, name)} is not {low} to {high}")
+    if not config.state:
+        raise ConfigError("state: name a directory for keys and records")
+    _check_endpoints(config)
+    _check_urls(config)
+    return replace(config, domain=_domains(config.domain), name=_names(config.name, "name"))
+
+
+def _check_endpoints(config: Config) -> None:
     for name in ("listen", "http_listen"):
+        if not getattr(config, name):
+            raise ConfigError(f"{name}: at least one ADDRESS:PORT is needed")
         for text in getattr(config, name):
-            endpoint(text, name, None)
+            endpoint(text, name)
     for text in config.resolver:
         endpoint(text, "resolver", 53)
-    return replace(config, domain=_domains(config.domain), name=_names(config.name))
+
+
+def _check_urls(config: Config) -> None:
+    for name in ("terms", "website"):
+        text = getattr(config, name)
+        if text and not text.startswith(("https://", "http://")):
+            raise ConfigError(f"{name}: {text!r} is not a URL such as https://router.lan/{name}")
 
 
 def _domains(texts: tuple[str, ...]) -> tuple[str, ...]:
+    found = [domain for domain in _names(texts, "domain") if domain != "local"]
+    if not found:
+        raise ConfigError("domain: name the local domain, such as lan; .local is always there")
+    return tuple(found)
+
+
+def _names(texts: tuple[str, ...], option: str) -> tuple[str, ...]:
     found = []
     for text in texts:
         try:
-            domain = names.dns(text.removeprefix(".")).value
+            name = names.dns(text.removeprefix("."))
         except names.BadName as error:
-            raise ConfigError(f"domain: {error}") from None
-        if domain.startswith("*"):
-            raise ConfigError(f"domain: {text!r} is a wildcard; write the domain alone")
-        found.append(domain)
-    if not [domain for domain in found if domain != "local"]:
-        raise ConfigError("domain: name the local domain, such as lan; .local is always there")
-    return tuple(dict.fromkeys(domain for domain in found if domain != "local"))
+            raise ConfigError(f"{option}: {error}") from None
+        if name.wildcard:
+            raise ConfigError(f"{option}: {text!r} is a wildcard; write {name.base} alone")
+        found.append(name.value)
+    return tuple(dict.fromkeys(found))
 
 
-def _names(texts: tuple[str, ...]) -> tuple[str, ...]:
-    try:
-        return tuple(dict.fromkeys(names.dns(text).value for text in texts))
-    except names.BadName as error:
-        raise ConfigError(f"name: {error}") from None
-
-
-def endpoint(text: str, option: str, port: int | None) -> tuple[str, int]:
+def endpoint(text: str, option: str, port: int | None = None) -> tuple[str, int]:
     """Return address and port of `ADDR:PORT`, `[V6]:PORT`, or `ADDR` where a port is known."""
     host, colon, digits = text.rpartition(":")
     if not colon or text.endswith("]") or (text.count(":") > 1 and not host.startswith("[")):
         host, digits = text, "" if port is None else str(port)
-    host = host.removeprefix("[").removesuffix("]")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
     try:
-        ipaddress.ip_address(host)
-        number = int(digits)
+        address, number = ipaddress.ip_address(host), int(digits)
     except ValueError:
         example = "192.168.1.1" if port else "192.168.1.1:8555 or [::]:8555"
         raise ConfigError(f"{option}: {text!r} is not ADDRESS:PORT such as {example}") from None
-    if not 0 <= number <= 65535:
-        raise ConfigError(f"{option}: port {number} is not 0 to 65535")
-    return host, number
+    if not 1 <= number <= 65535:
+        raise ConfigError(f"{option}: port {number} is not 1 to 65535")
+    return str(address), number

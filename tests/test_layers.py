@@ -30,16 +30,22 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "clock": (*PORTS, "protocol"),
     "events": (*PORTS, "protocol"),
     "config": ("protocol",),
-    # Joins the rooms of the server's row into one process.
+    "runner": (*PORTS, "protocol"),
+    "identity": ("protocol", "lan", "config"),
+    # Joins the rooms of the server's row, which the daemon then runs as one process.
+    "wiring": (
+        "protocol", "core", "ca", "lan", "validate", "web", "config", "identity", "runner",
+    ),
     "daemon": (
-        "protocol", "core", "ca", "store", "lan", "validate", "web", "clock", "events", "config",
+        *PORTS, "protocol", "ca", "store", "lan", "web", "clock", "events", "config", "identity",
+        "runner", "wiring",
     ),
     # Speaks with a running server from outside it; `restore` puts a backup in place of one.
-    "commands": ("protocol", "store", "config"),
+    "commands": (*PORTS, "protocol", "store", "config"),
     # Alone joins the two rows.
     "cli": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "client", "device", "trust",
-        "clock", "events", "config", "daemon", "commands",
+        "clock", "events", "config", "daemon", "commands", "identity", "runner", "wiring",
     ),
     "__main__": ("cli",),
     "__init__": (),
@@ -56,7 +62,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 }
 
 MODULE_LINES = 400
-FUNCTION_LINES = 50
+FUNCTION_LINES = 40
 BANNED_NAMES = ("helper", "helpers", "manager", "managers", "util", "utils")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import bottle
 
-from acmeiot.core.owner import NoSuchThing, Owner
+from acmeiot.core.owner import Owner
 from acmeiot.core.ports import Events, StoreFull
 from acmeiot.core.records import Certificate, Device
 from acmeiot.core.revocation import BY_OWNER, REASONS
@@ -23,6 +23,7 @@ Json = dict[str, object]
 
 _MAX_BODY: Final = 16 * 1024
 _MAX_SECONDS: Final = 86400
+_MAX_NOTE: Final = 80
 
 
 class BadCall(ValueError):
@@ -51,6 +52,7 @@ class AdminRoutes:
     def __init__(self, owner: Owner, steward: Steward, events: Events) -> None:
         self._owner, self._steward, self._events = owner, steward, events
         self.app = bottle.Bottle(catchall=False)
+        self.app.default_error_handler = _no_such_call
         for path, call in self._reads():
             self.app.route(path, "GET", self._guarded(_without_body(call)))
         for path, act in self._acts():
@@ -80,8 +82,8 @@ class AdminRoutes:
         def route() -> bottle.HTTPResponse:
             try:
                 return _answer(work(_call()), 200)
-            except (BadCall, NoSuchThing) as error:
-                return _answer({"error": str(error).strip("'\"")}, 400)
+            except (BadCall, LookupError) as error:
+                return _answer({"error": str(error)}, 400)
             except AcmeError as error:
                 return _answer({"error": error.detail}, 409)
             except (ValueError, StoreFull, OSError) as error:
@@ -137,7 +139,10 @@ class AdminRoutes:
     def pair(self, call: Json) -> Json:
         """Make a pairing key."""
         seconds = _seconds(call, 3600)
-        key = self._owner.accounts.make_pairing_key(seconds, str(call.get("note", ""))[:80])
+        note = call.get("note", "")
+        if not isinstance(note, str) or len(note) > _MAX_NOTE:
+            raise BadCall(f"note: a text of at most {_MAX_NOTE} characters is needed")
+        key = self._owner.accounts.make_pairing_key(seconds, note)
         return {"kid": key.kid, "hmac": b64encode(key.key), "expires": key.expires}
 
     def window(self, call: Json) -> Json:
@@ -151,7 +156,7 @@ class AdminRoutes:
     def revoke(self, call: Json) -> Json:
         """Revoke certificates by serial or name."""
         reason = call.get("reason", BY_OWNER)
-        if not isinstance(reason, int):
+        if type(reason) is not int or reason not in REASONS:
             raise BadCall(f"reason: {reason!r} is not one of {', '.join(map(str, REASONS))}")
         records = self._owner.revoke(_text(call, "cert"), reason)
         return {"revoked": [_certificate(record) for record in records]}
@@ -218,6 +223,11 @@ def _certificate(record: Certificate) -> Json:
         "reason": None if record.reason is None else REASONS.get(record.reason),
         "replaced": record.replaced,
     }
+
+
+def _no_such_call(error: bottle.HTTPError) -> str:
+    bottle.response.set_header("Content-Type", "application/json")
+    return json.dumps({"error": f"there is no call {bottle.request.path}: {error.body}"})
 
 
 def _answer(body: Json | bytes, status: int) -> bottle.HTTPResponse:

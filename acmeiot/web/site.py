@@ -36,7 +36,9 @@ class Site:
     def base(self, environ: dict[str, Any]) -> str:
         """Return `scheme://host[:port]` as the client wrote it; raise Malformed (421)."""
         host = str(environ.get("HTTP_HOST", "")).lower()
-        if len(host) > _MAX_HOST or not self._is_ours(_without_port(host)):
+        name, port = _parts(host)
+        sane = not port or (port.isascii() and port.isdigit())
+        if len(host) > _MAX_HOST or not sane or not self._is_ours(name):
             raise Misdirected(
                 f"{host[:80]!a} is not a name of this server; use {self.default_base}"
             )
@@ -56,7 +58,10 @@ class Site:
         return text.removeprefix("::ffff:") if "." in text else text.partition("%")[0]
 
 
-def _without_port(host: str) -> str:
+def _parts(host: str) -> tuple[str, str]:
+    """Return name and port of a Host header; brackets of an IPv6 address are taken off."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+        name, _, rest = host[1:].partition("]")
+        return name, rest.removeprefix(":")
+    name, _, port = host.partition(":")
+    return name, port

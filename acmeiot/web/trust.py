@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import html
-import plistlib
-import uuid
 from collections.abc import Callable
-from importlib import resources
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -22,7 +18,7 @@ from acmeiot.ca.ocsp import MAX_REQUEST
 from acmeiot.ca.publish import NotYet, Publisher
 from acmeiot.ca.roots import Authority
 from acmeiot.core.ports import Events, StoreFull
-from acmeiot.protocol.errors import AcmeError
+from acmeiot.protocol.errors import AcmeError, NotFound
 from acmeiot.web.objects import pem
 from acmeiot.web.site import Site
 
@@ -32,6 +28,10 @@ _SAFE: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+
+# An unsigned OCSPResponse of status tryLater(3), for as long as nothing may be signed (RFC 6960
+# section 4.2.1).
+_TRY_LATER: Final = bytes.fromhex("30030a0103")
 
 
 class TrustRoutes:
@@ -71,8 +71,6 @@ class TrustRoutes:
                 return handler(**parts)
             except AcmeError as error:
                 return _text(error.detail, error.status)
-            except KeyError:
-                return _text("there is no such issuer", 404)
             except NotYet as error:
                 return _text(f"not signed yet: {error}", 503)
             except StoreFull as error:
@@ -94,11 +92,15 @@ class TrustRoutes:
 
     def trust(self) -> bottle.HTTPResponse:
         """Show the root, its fingerprint, and how each system comes to trust it."""
+        import html
+        from importlib import resources
+
         page = resources.files("acmeiot.web").joinpath("trust.html").read_text("utf-8")
         facts = {
             "name": self._authority.root_name,
             "fingerprint": in_groups(self._authority.root_spki_sha256),
             "directory": self._directory,
+            "site": self._site.base(bottle.request.environ),
         }
         for key, value in facts.items():
             page = page.replace("{" + key + "}", html.escape(value))
@@ -132,17 +134,24 @@ class TrustRoutes:
     def crl(self, issuer_id: str = "") -> bottle.HTTPResponse:
         """Give the CRL of an issuer, of the current intermediate by default."""
         wanted = issuer_id.removesuffix(".crl") or self._authority.issuers()[0].id
+        self._certificate(wanted)
         return _bytes(self._publisher.crl(wanted), "application/pkix-crl")
 
     def issuer(self, issuer_id: str = "") -> bottle.HTTPResponse:
         """Give an issuer's certificate, the current intermediate's by default."""
         wanted = issuer_id or self._authority.issuers()[0].id
-        return _bytes(self._authority.issuer_certificate(wanted), "application/pkix-cert")
+        return _bytes(self._certificate(wanted), "application/pkix-cert")
+
+    def _certificate(self, issuer_id: str) -> bytes:
+        try:
+            return self._authority.issuer_certificate(issuer_id)
+        except KeyError:
+            raise NotFound("there is no such issuer") from None
 
     def ocsp(self) -> bottle.HTTPResponse:
         """Answer an OCSP request (RFC 6960 appendix A.1)."""
         body = bottle.request.environ["wsgi.input"].read(MAX_REQUEST + 1)
-        return _bytes(self._publisher.ocsp(body), "application/ocsp-response")
+        return self._answer_ocsp(body)
 
     def ocsp_get(self, question: str) -> bottle.HTTPResponse:
         """Answer an OCSP request that came in the URL."""
@@ -150,7 +159,14 @@ class TrustRoutes:
             body = base64.b64decode(unquote(question), validate=True)
         except (binascii.Error, ValueError):
             body = b""
-        return _bytes(self._publisher.ocsp(body), "application/ocsp-response")
+        return self._answer_ocsp(body)
+
+    def _answer_ocsp(self, question: bytes) -> bottle.HTTPResponse:
+        try:
+            answer = self._publisher.ocsp(question)
+        except NotYet:
+            answer = _TRY_LATER
+        return _bytes(answer, "application/ocsp-response")
 
 
 def in_groups(fingerprint: str) -> str:
@@ -163,6 +179,9 @@ def configuration_profile(name: str, root: bytes) -> bytes:
 
     The identifiers follow from the root, so that installing it twice replaces and never doubles.
     """
+    import plistlib
+    import uuid
+
     home = uuid.uuid5(uuid.NAMESPACE_OID, root.hex())
     payload = {
         "PayloadType": "com.apple.security.root",

@@ -1,0 +1,64 @@
+"""The threads in which devices are asked for their proofs, so that no request waits for one."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+_AT_ONCE: Final = 8  # each may wait for a slow device
+_WAITING: Final = 32  # more than these are refused with Retry-After
+
+Job = Callable[[], None]
+
+
+class ThreadRunner:
+    """The runner port: a few threads, made as validations come, that do not hold up the end."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[tuple[Job, threading.Event]] = deque()
+        self._changed = threading.Condition()
+        self._under_way = 0  # jobs, waiting ones included
+        self._threads = 0
+        self._stopped = False
+
+    def start(self, job: Job, wait: float) -> bool:
+        """Run the job, which never raises, beside the caller; wait `wait` seconds for its end.
+
+        Return False, without running it, when too many are under way or the end has come.
+        """
+        done = threading.Event()
+        with self._changed:
+            if self._stopped or self._under_way >= _AT_ONCE + _WAITING:
+                return False
+            self._under_way += 1
+            self._jobs.append((job, done))
+            if self._threads < min(self._under_way, _AT_ONCE):
+                self._threads += 1
+                name = f"validate-{self._threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._changed.notify_all()
+        done.wait(wait)
+        return True
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs)
+                job, done = self._jobs.popleft()
+            try:
+                job()
+            finally:
+                with self._changed:
+                    self._under_way -= 1
+                    self._changed.notify_all()
+                done.set()
+
+    def stop(self, seconds: float) -> bool:
+        """Take no more jobs and drop those that wait; tell whether the others ended in time."""
+        with self._changed:
+            self._stopped = True
+            self._under_way -= len(self._jobs)
+            self._jobs.clear()
+            return self._changed.wait_for(lambda: self._under_way == 0, seconds)
