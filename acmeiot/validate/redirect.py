@@ -48,6 +48,10 @@ class Place:
         return f"{self.scheme}://{self.host_header}{self.path}"
 
 
+class _RefusedError(Exception):
+    """A redirect that breaks the rule in the message."""
+
+
 def follow(
     identifier: Identifier,
     here: Place,
@@ -60,49 +64,55 @@ def follow(
 
     `allowed` are the addresses that the validation began with.
     """
+    try:
+        scheme, target, port, path = _read(here, location, ports)
+        addresses = _same_device(identifier, target, allowed, resolve)
+        if not addresses:
+            raise _RefusedError("its host is another device than the one being validated")
+    except _RefusedError as rule:
+        raise ConnectionFailed(
+            f"{identifier} redirects to {quote(location or '')}, which is not followed: {rule}",
+            identifier=identifier,
+        ) from None
+    return Place(scheme, target, port, path, addresses)
+
+
+def _read(
+    here: Place, location: str | None, ports: Iterable[int]
+) -> tuple[str, Identifier, int, str]:
+    """Return scheme, host, port and path with query, where the URL alone breaks no rule."""
     from urllib.parse import urljoin, urlsplit
 
-    def refuse(rule: str) -> ConnectionFailed:
-        shown = quote(location or "")
-        return ConnectionFailed(
-            f"{identifier} redirects to {shown}, which is not followed: {rule}",
-            identifier=identifier,
-        )
-
     if not location:
-        raise refuse("it has no Location")
+        raise _RefusedError("it has no Location")
     if len(location) > MAX_URL or not all("!" <= one <= "~" for one in location):
         # urlsplit would drop line ends silently, and the request line must not have any.
-        raise refuse(f"a URL has at most {MAX_URL} characters, all printable ASCII, no blanks")
+        raise _RefusedError(f"a URL has at most {MAX_URL} characters, all printable ASCII")
     try:
         parts = urlsplit(urljoin(here.url, location))
-        port, host = parts.port, parts.hostname
+        port, host = parts.port, parts.hostname or ""
     except ValueError:
-        raise refuse("it is not a URL") from None
+        raise _RefusedError("it is not a URL") from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise refuse("only http and https are allowed")
+        raise _RefusedError("only http and https are allowed")
     if "@" in parts.netloc or "\\" in location:
-        raise refuse("a URL here has no user, password or backslash")
+        raise _RefusedError("a URL here has no user, password or backslash")
     port = DEFAULT_PORTS[parts.scheme] if port is None else port
     if port not in ports:
         listed = " and ".join(str(one) for one in sorted(ports))
-        raise refuse(f"only the ports {listed} are allowed")
-    try:
-        target = _identifier(host or "")
-    except names.BadName as error:
-        raise refuse(str(error)) from None
-    found = _same_device(identifier, target, allowed, resolve)
-    if not found:
-        raise refuse("its host is another device than the one being validated")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Place(parts.scheme, target, port, path, found)
+        raise _RefusedError(f"only the ports {listed} are allowed")
+    query = f"?{parts.query}" if parts.query else ""
+    return parts.scheme, _identifier(host), port, (parts.path or "/") + query
 
 
 def _identifier(host: str) -> Identifier:
     try:
         return Identifier("ip", str(ipaddress.ip_address(host)))
     except ValueError:
-        return names.dns(host)
+        try:
+            return names.dns(host)
+        except names.BadName as error:
+            raise _RefusedError(str(error)) from None
 
 
 def _same_device(

@@ -97,6 +97,18 @@ def test_a_dead_ipv6_address_leaves_time_for_ipv4(network: Network) -> None:
     assert dial_in(network, "fd00::99", "192.168.1.20")[0] == "192.168.1.20"
 
 
+def test_deadline() -> None:
+    """Every wait takes from the same seconds; when they are used up there is no further one."""
+    now = [100.0]
+    deadline = Deadline(10, lambda: now[0])
+    assert deadline.left() == 10
+    now[0] = 109.5
+    assert deadline.left() == 0.5
+    for now[0] in (110.0, 200.0):
+        with pytest.raises(TimeoutError):
+            deadline.left()
+
+
 def test_quote() -> None:
     """Specs 6: at most 100 characters of what a device sent, printable ones only."""
     assert quote(b"a\0\r\n\x1b\xffz") == '"a.....z"'
