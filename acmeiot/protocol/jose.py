@@ -1,4 +1,4 @@
-"""JSON Web Signatures as ACME uses them: flattened JSON only, six algorithms, strict base64url.
+"""JSON Web Signatures as ACME uses them: flattened JSON only, five algorithms, strict base64url.
 
 Everything here takes bytes from strangers. The order is always: size and shape first, arithmetic
 last; a request that is refused for its shape costs no signature check (RFC 8555 section 6.2).
@@ -30,6 +30,7 @@ ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "RS256")  # R-7
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
+_STANDARD_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _URL_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _CURVES: Final[Mapping[str, tuple[type[ec.EllipticCurve], str, int]]] = {
     "P-256": (ec.SECP256R1, "ES256", 32),
@@ -49,7 +50,7 @@ _MIN_RSA, _MAX_RSA = 2048, 8192  # the upper bound keeps one signature check che
 def b64encode(data: bytes) -> str:
     """Return base64url without padding (RFC 7515 section 2)."""
     encoded = binascii.b2a_base64(data, newline=False)
-    return encoded.rstrip(b"=").translate(bytes.maketrans(b"+/", b"-_")).decode("ascii")
+    return encoded.rstrip(b"=").translate(_STANDARD_TO_URL).decode("ascii")
 
 
 def b64decode(text: str, what: str) -> bytes:
@@ -59,7 +60,11 @@ def b64decode(text: str, what: str) -> bytes:
         if b"+" in raw or b"/" in raw or b"=" in raw:
             raise ValueError("not the URL alphabet, or padded")
         padded = raw.translate(_URL_TO_STANDARD) + b"=" * (-len(raw) % 4)
-        return binascii.a2b_base64(padded, strict_mode=True)
+        data = binascii.a2b_base64(padded, strict_mode=True)
+        # RFC 4648 section 3.5: bits left over are zero, or one signature had several spellings.
+        if b64encode(data) != text:
+            raise ValueError("bits are left over")
+        return data
     except ValueError:  # binascii.Error and UnicodeError are ValueErrors
         raise Malformed(f"{what} is not base64url without padding (RFC 7515 section 2)") from None
 
@@ -67,7 +72,11 @@ def b64decode(text: str, what: str) -> bytes:
 def load_json(data: bytes, what: str) -> dict[str, Any]:
     """Return a JSON object; raise Malformed. Duplicate names are refused (R-5)."""
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no)
+        text = data.decode("utf-8")
+        document = _JSON.decode(text)
+        if "\\u" in text:
+            # RFC 7493 section 2.1: half a surrogate pair is no text; it could not be stored.
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise Malformed(f"{what} is not valid JSON: {reason[:200]}") from None
@@ -85,6 +94,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +179,9 @@ def _rsa_jwk(document: Mapping[str, Any]) -> Jwk:
         raise BadPublicKey(f"an RSA key has {_MIN_RSA} to {_MAX_RSA} bits, this one has {bits}")
     if e != 65537:
         raise BadPublicKey("an RSA key has the exponent 65537")
-    try:
-        key = rsa.RSAPublicNumbers(e, n).public_key()
-    except ValueError as error:
-        raise BadPublicKey(f"not an RSA key: {error}") from None
+    if n % 2 == 0:
+        raise BadPublicKey("an RSA modulus is odd: this one is no product of two primes")
+    key = rsa.RSAPublicNumbers(e, n).public_key()
     n_text = b64encode(n.to_bytes((bits + 7) // 8, "big"))  # canonical: no leading zero octet
     return _jwk({"e": "AQAB", "kty": "RSA", "n": n_text}, "RS256", key)
 

@@ -34,6 +34,9 @@ LAN_NETWORKS: Final[tuple[IPNetwork, ...]] = tuple(
     )
 )
 
+# RFC 5892: letters, marks and digits, and the few others that names are written with.
+_LETTERS: Final = frozenset(("Ll", "Lo", "Lm", "Mn", "Mc", "Nd"))
+_PUNCTUATION: Final = frozenset("-\u00b7\u0375\u05f3\u05f4\u30fb")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
@@ -81,6 +84,8 @@ def dns(text: str) -> Identifier:
     A trailing dot and capitals are folded away. An A-label must be one that decodes and encodes
     back to itself; anything non-ASCII must come as an A-label.
     """
+    if not text.isascii():  # before folding: the Kelvin sign's small letter is k
+        raise BadName(f"{_quote(text)} is not ASCII; write other scripts as xn--...")
     name = text.removesuffix(".").lower()
     star = name.startswith("*.")
     host = name[2:] if star else name
@@ -118,10 +123,26 @@ def _check_a_label(label: str) -> None:
         unicode_label = label[4:].encode("ascii").decode("punycode")
     except UnicodeError:
         raise BadName(f"{_quote(label)} is not valid punycode") from None
-    if unicode_label.isascii() or unicode_label != unicode_label.lower():
-        raise BadName(f"{_quote(label)} is not the canonical spelling of a name (RFC 5891)")
+    if not _is_u_label(unicode_label):
+        raise BadName(f"{_quote(label)} stands for what is not letters and digits (RFC 5892)")
     if unicode_label.encode("punycode") != label[4:].encode("ascii"):
         raise BadName(f"{_quote(label)} is not the canonical spelling of a name (RFC 5891)")
+
+
+def _is_u_label(text: str) -> bool:
+    """Tell whether a text could be a U-label (RFC 5891 section 5.4, RFC 5892 section 2).
+
+    The joiners, whose place depends on the script, are not taken: two names would look alike.
+    """
+    import unicodedata
+
+    return (
+        not text.isascii()
+        and text.strip("-") == text
+        and unicodedata.normalize("NFKC", text).lower() == text
+        and not unicodedata.category(text[0]).startswith("M")
+        and all(unicodedata.category(c) in _LETTERS or c in _PUNCTUATION for c in text)
+    )
 
 
 def ip(text: str) -> Identifier:
