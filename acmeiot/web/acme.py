@@ -6,12 +6,9 @@ record. Every answer to a POST carries a fresh nonce, errors included (R-4).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import bottle
 
 from acmeiot.core.accounts import AccountExists, Accounts
 from acmeiot.core.authorizations import Authorizations
@@ -36,7 +33,8 @@ from acmeiot.protocol.errors import (
 from acmeiot.protocol.messages import deactivation
 from acmeiot.protocol.states import OrderStatus
 from acmeiot.web import objects
-from acmeiot.web.objects import Json, Meta
+from acmeiot.web.objects import Meta
+from acmeiot.web.routing import Environ, Handler, Headers, Reply, Router
 from acmeiot.web.site import Site
 
 MAX_BODY: Final = 64 * 1024
@@ -45,21 +43,12 @@ _JOSE: Final = "application/jose+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer before it is HTTP. `body` is JSON unless it is text already."""
-
-    body: Json | str | None
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
-    """One request: the base URL it was made to, its own URL, where it came from."""
+    """One request: the base URL it was made to, its own URL, its query, where it came from."""
 
     base: str
     url: str
+    query: str
     remote: str
     signed: Signed = field(repr=False)
 
@@ -69,9 +58,6 @@ class Call:
         if self.signed.account is None:
             raise Malformed("sign with the account: kid, not jwk, in the protected header")
         return self.signed.account
-
-
-Handler = Callable[..., Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +75,19 @@ class Services:
 
 
 class AcmeRoutes:
-    """The resources of RFC 8555 as one bottle application."""
+    """The resources of RFC 8555 as one WSGI application."""
 
     def __init__(self, services: Services, site: Site, meta: Meta) -> None:
         self._core, self._site, self._meta = services, site, meta
-        self.app = bottle.Bottle(catchall=False)
-        self.app.default_error_handler = self._route_error
-        self._add_routes()
-
-    def _add_routes(self) -> None:
+        self.app = Router(self._miss)
         for path in (objects.DIRECTORY, objects.WELL_KNOWN):
-            self.app.route(path, "GET", self._plain(self.directory))
-        self.app.route(objects.DIRECTORY, "POST", self._signed(self.read_directory))
-        self.app.route(objects.NEW_NONCE, ["GET", "HEAD"], self._plain(self.new_nonce))
-        self.app.route(objects.RENEWAL_INFO + "/<ari_id>", "GET", self._plain(self.renewal_info))
+            self.app.add(path, "GET", self._plain(self.directory))
+        self.app.add(objects.DIRECTORY, "POST", self._signed(self.read_directory))
+        self.app.add(objects.NEW_NONCE, "GET", self._plain(self.new_nonce))
+        self.app.add(objects.NEW_NONCE, "HEAD", self._plain(self.peek_nonce))
+        self.app.add(objects.RENEWAL_INFO + "/<ari_id>", "GET", self._plain(self.renewal_info))
         for path, signer, handler in self._posts():
-            self.app.route(path, "POST", self._signed(handler, signer))
+            self.app.add(path, "POST", self._signed(handler, signer))
 
     def _posts(self) -> list[tuple[str, Signer, Handler]]:
         by_account = Signer.ACCOUNT
@@ -126,20 +109,21 @@ class AcmeRoutes:
 
     # -- HTTP in and out
 
-    def _signed(self, handler: Handler, signer: Signer = Signer.ACCOUNT) -> Callable[..., Any]:
-        def route(**parts: Any) -> bottle.HTTPResponse:
-            return self._answer(lambda base: handler(self._open(base, signer), **parts))
+    def _signed(self, handler: Handler, signer: Signer = Signer.ACCOUNT) -> Handler:
+        def route(environ: Environ, **parts: Any) -> Reply:
+            return self._answer(
+                environ, lambda base: handler(self._open(environ, base, signer), **parts)
+            )
 
         return route
 
-    def _plain(self, handler: Handler) -> Callable[..., Any]:
-        def route(**parts: Any) -> bottle.HTTPResponse:
-            return self._answer(lambda base: handler(base, **parts))
+    def _plain(self, handler: Handler) -> Handler:
+        def route(environ: Environ, **parts: Any) -> Reply:
+            return self._answer(environ, lambda base: handler(base, **parts))
 
         return route
 
-    def _answer(self, work: Callable[[str], Reply]) -> bottle.HTTPResponse:
-        environ = bottle.request.environ
+    def _answer(self, environ: Environ, work: Callable[[str], Reply]) -> Reply:
         base = self._site.default_base
         try:
             base = self._site.base(environ)
@@ -152,10 +136,9 @@ class AcmeRoutes:
         except Exception as error:  # noqa: BLE001 - the client gets an answer, the log the cause
             self._core.events.fault(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}", error)
             reply = self._problem(base, ServerInternal("an error of the server; its log says more"))
-        return self._response(environ, base, reply)
+        return self._with_headers(environ, base, reply)
 
-    def _open(self, base: str, signer: Signer) -> Call:
-        environ = bottle.request.environ
+    def _open(self, environ: Environ, base: str, signer: Signer) -> Call:
         if environ.get("CONTENT_TYPE") != _JOSE:  # R-8: exactly, no parameters
             raise UnsupportedMediaType(f"send requests as Content-Type: {_JOSE}")
         remote = self._site.remote(environ)
@@ -164,26 +147,19 @@ class AcmeRoutes:
         body = environ["wsgi.input"].read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
             raise TooLarge(f"a request body has at most {MAX_BODY} octets")
-        query = environ.get("QUERY_STRING")
+        query = environ.get("QUERY_STRING", "")
         url = base + environ["PATH_INFO"] + (f"?{query}" if query else "")
         signed = self._core.gate.open(body, url, signer, remote, base + objects.ACCOUNT)
-        return Call(base, url, remote, signed)
+        return Call(base, url, query, remote, signed)
 
-    def _response(self, environ: dict[str, Any], base: str, reply: Reply) -> bottle.HTTPResponse:
-        body = reply.body
-        if isinstance(body, dict):
-            body = json.dumps(body, separators=(",", ":"))
-        response = bottle.HTTPResponse(body or "", reply.status)
-        if body:
-            response.set_header("Content-Type", reply.content_type)
-        for name, value in reply.headers:
-            response.add_header(name, value)
-        if environ["PATH_INFO"] not in (objects.DIRECTORY, objects.WELL_KNOWN):  # R-11
-            response.add_header("Link", f'<{base}{objects.DIRECTORY}>;rel="index"')
-        if environ["REQUEST_METHOD"] == "POST" or environ["PATH_INFO"] == objects.NEW_NONCE:
-            response.set_header("Replay-Nonce", self._core.nonces.issue())
-            response.set_header("Cache-Control", "no-store")
-        return response
+    def _with_headers(self, environ: Environ, base: str, reply: Reply) -> Reply:
+        path, headers = environ["PATH_INFO"], list(reply.headers)
+        if path not in (objects.DIRECTORY, objects.WELL_KNOWN):  # R-11
+            headers.append(("Link", f'<{base}{objects.DIRECTORY}>;rel="index"'))
+        if environ["REQUEST_METHOD"] == "POST" or path == objects.NEW_NONCE:
+            headers.append(("Replay-Nonce", self._core.nonces.issue()))
+            headers.append(("Cache-Control", "no-store"))
+        return Reply(reply.body, reply.status, tuple(headers), reply.content_type)
 
     def _problem(self, base: str, error: AcmeError) -> Reply:
         headers = list(error.headers.items())
@@ -192,19 +168,13 @@ class AcmeRoutes:
         document = error.problem()
         return Reply(document, error.status, tuple(headers), "application/problem+json")
 
-    def _route_error(self, error: bottle.HTTPError) -> bottle.HTTPResponse:
+    def _miss(self, environ: Environ, status: int) -> Reply:
         """Answer what no route took: unknown paths and methods (R-2, R-9)."""
-        environ = bottle.request.environ
         method, path = environ["REQUEST_METHOD"], ascii(environ["PATH_INFO"][:200])
-        if error.status_code == 405:
-            reply = self._problem("", MethodNotAllowed(f"{method} is not for {path}"))
-        else:
-            reply = self._problem("", NotFound(f"there is nothing at {path}"))
-        response = self._response(environ, self._site.default_base, reply)
-        bottle.response.status = response.status_code
-        for name, value in response.headerlist:
-            bottle.response.add_header(name, value)
-        return response.body
+        error = NotFound(f"there is nothing at {path}")
+        refusal = MethodNotAllowed(f"{method} is not for {path}") if status == 405 else error
+        base = self._site.default_base
+        return self._with_headers(environ, base, self._problem(base, refusal))
 
     # -- unsigned resources
 
@@ -216,9 +186,13 @@ class AcmeRoutes:
         """Show the directory to a POST-as-GET (RFC 8555 section 6.3)."""
         return self.directory(call.base)
 
-    def new_nonce(self, base: str) -> Reply:
-        """Give a nonce: 200 to HEAD, 204 to GET (R-3)."""
-        return Reply(None, 200 if bottle.request.method == "HEAD" else 204)
+    def new_nonce(self, _base: str) -> Reply:
+        """Give a nonce to a GET (R-3)."""
+        return Reply(status=204)
+
+    def peek_nonce(self, _base: str) -> Reply:
+        """Give a nonce to a HEAD (R-3)."""
+        return Reply(status=200)
 
     def renewal_info(self, base: str, ari_id: str) -> Reply:
         """Say when to renew; unsigned (RFC 9773 section 4.1)."""
@@ -252,10 +226,10 @@ class AcmeRoutes:
     def list_orders(self, call: Call, account_id: str) -> Reply:
         """List the account's orders, page by page (R-35, RFC 8555 section 7.1.2.1)."""
         record = self._own(call, account_id)
-        after = bottle.request.query.get("after") or None
+        after = call.query.removeprefix("after=") or None
         ids = self._core.orders.list(record, after, _PAGE + 1)
         urls = [f"{call.base}{objects.ORDER}{one}" for one in ids[:_PAGE]]
-        headers: tuple[tuple[str, str], ...] = ()
+        headers: Headers = ()
         if len(ids) > _PAGE:
             more = f"{call.base}{objects.ACCOUNT}{record.id}/orders?after={ids[_PAGE - 1]}"
             headers = (("Link", f'<{more}>;rel="next"'),)
@@ -336,7 +310,7 @@ class AcmeRoutes:
         headers = (("Link", up), *self._again(record))
         return Reply(objects.challenge(call.base, record, one), headers=headers)
 
-    def _again(self, record: Authorization) -> tuple[tuple[str, str], ...]:
+    def _again(self, record: Authorization) -> Headers:
         seconds = self._core.authorizations.retry_after(record.id)
         return () if seconds is None else (("Retry-After", str(seconds)),)
 
@@ -348,7 +322,7 @@ class AcmeRoutes:
             self._core.revocations.by_key(call.signed.jwk, call.signed.payload)
         else:
             self._core.revocations.by_account(call.signed.account, call.signed.payload)
-        return Reply(None)
+        return Reply()
 
 
 def _only_read(call: Call) -> None:
