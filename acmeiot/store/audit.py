@@ -49,7 +49,8 @@ def first_broken(database: Database) -> int | None:
     last, seal = 0, _ORIGIN
     while rows := database.all(_SELECT + "WHERE seq > ? ORDER BY seq LIMIT ?", (last, _PAGE)):
         for seq, at, event, subject, detail, kept in rows:
-            if seq != last + 1 or kept != _link(seal, seq, at, event, subject, detail):
+            # the number is under the hash too, so a gap breaks the chain where it begins
+            if kept != _link(seal, seq, at, event, subject, detail):
                 return last + 1
             last, seal = seq, kept
     return None

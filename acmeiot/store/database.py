@@ -209,9 +209,12 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise damaged(path, str(verdict).replace("\n", " ")[:200])
+    except UnicodeDecodeError as error:
+        raise damaged(path, "its tables have names that are no text") from error
     except sqlite3.Error as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-            # not our statements, which are right: a header or schema that makes no sense
+        # Our own statements are right, and that the file may be written was seen before: so
+        # these two are a header or a schema that makes no sense.
+        if error.sqlite_errorcode in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY):
             raise damaged(path, str(error)) from error
         raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sqlite3
@@ -12,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from acmeiot.core.ports import StoreFull
-from acmeiot.core.records import AuditEntry
 from acmeiot.store.database import DATABASE
 from acmeiot.store.sqlite import SqliteStore
-from tests.store.samples import NOW
 from tests.store.victim import issue
 
 ROOT = Path(__file__).parent.parent.parent
@@ -112,12 +111,13 @@ def test_who_swallows_the_refusal_commits_nothing(store: SqliteStore) -> None:
         with store.writing():
             store.put_fact("before", "1")
             connection.execute("PRAGMA max_page_count = 1")  # as full as a disk can be
-            try:
-                while True:
-                    store.append_audit(AuditEntry(NOW, "x", "y" * 500))
-            except StoreFull:
-                connection.execute("PRAGMA max_page_count = 1000000")
-            store.put_fact("after", "1")
+            with contextlib.suppress(StoreFull):
+                for number in range(1000):
+                    store.put_fact(f"fact-{number}", "y" * 500)
+            connection.execute("PRAGMA max_page_count = 1000000")
+            assert not connection.in_transaction
+            with contextlib.suppress(StoreFull):
+                store.put_fact("after", "1")
 
     with pytest.raises(StoreFull, match="ENOSPC"):
         swallow()
