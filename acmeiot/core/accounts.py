@@ -23,10 +23,11 @@ from acmeiot.protocol.errors import (
 )
 from acmeiot.protocol.jose import Jwk, b64encode
 from acmeiot.protocol.messages import AccountUpdate, NewAccount
-from acmeiot.protocol.states import ACCOUNT, AccountStatus, Event, step
+from acmeiot.protocol.states import ACCOUNT, ORDER, AccountStatus, Event, step
 
 MAX_ACCOUNTS: Final = 2000  # devices of a home times many reinstallations
 _CACHED_KEYS: Final = 256
+_PAGE: Final = 100
 
 
 class AccountExists(Conflict):
@@ -62,6 +63,7 @@ class Accounts:
         self._policy, self._limits, self.rules = policy, limits, rules
         self._lock = threading.Lock()
         self._keys: OrderedDict[str, tuple[Account, Jwk]] = OrderedDict()
+        self._changes = 0  # how often an account was changed
 
     # -- reading
 
@@ -70,22 +72,29 @@ class Accounts:
         cached = self._keys.get(account_id)
         if cached is not None:
             return cached
-        account = self._store.account(account_id)
-        if account is None:
-            raise AccountDoesNotExist("no such account; create one with newAccount")
-        refuse_inactive(account)
-        return self._remember(account, Jwk.parse(dict(account.jwk)))
-
-    def _remember(self, account: Account, jwk: Jwk) -> tuple[Account, Jwk]:
+        changes = self._changes
+        account = self._now(account_id)
+        jwk = Jwk.parse(dict(account.jwk))
         with self._lock:
-            self._keys[account.id] = (account, jwk)
+            # Read just before it was deactivated, an account must not be remembered as valid.
+            if changes == self._changes:
+                self._keys[account.id] = (account, jwk)
             if len(self._keys) > _CACHED_KEYS:
                 self._keys.popitem(last=False)
         return account, jwk
 
+    def _now(self, account_id: str) -> Account:
+        """Return the account as the store has it; raise unless it is there and valid."""
+        account = self._store.account(account_id)
+        if account is None:
+            raise AccountDoesNotExist("no such account; create one with newAccount")
+        refuse_inactive(account)
+        return account
+
     def drop_cached(self, account_id: str) -> None:
         """Forget what is remembered of an account that was changed in the store."""
         with self._lock:
+            self._changes += 1
             self._keys.pop(account_id, None)
 
     # -- newAccount
@@ -97,29 +106,34 @@ class Accounts:
     def register(self, jwk: Jwk, payload: bytes, url: str, remote: str) -> tuple[Account, bool]:
         """Return the account of this key, and whether it was made now (R-12, R-13)."""
         wanted = NewAccount.parse(payload)
-        account = self._store.account_by_thumbprint(jwk.thumbprint)
-        if account is not None:
-            refuse_inactive(account)
-            return account, False
+        known = self._known(jwk)
+        if known is not None:
+            return known, False
         if wanted.only_existing:
             raise AccountDoesNotExist("no account has this key (onlyReturnExisting)")
         if self.rules.terms and not wanted.agreed:
             raise UserActionRequired(f"agree to the terms of service first: {self.rules.terms}")
         self._policy.check_contacts(wanted.contact)
         self._limits.take(NEW_ACCOUNTS, remote)
-        return self._create(jwk, wanted, url, remote), True
+        return self._create(jwk, wanted, url, remote)
 
-    def _create(self, jwk: Jwk, wanted: NewAccount, url: str, remote: str) -> Account:
+    def _known(self, jwk: Jwk) -> Account | None:
+        account = self._store.account_by_thumbprint(jwk.thumbprint)
+        if account is not None:
+            refuse_inactive(account)
+        return account
+
+    def _create(self, jwk: Jwk, wanted: NewAccount, url: str, remote: str) -> tuple[Account, bool]:
         with self._store.writing():
+            # Two requests with one key at the same moment: the second finds the first's account.
+            known = self._known(jwk)
+            if known is not None:
+                return known, False
             if self._store.count_accounts() >= MAX_ACCOUNTS:
                 raise Unauthorized(
                     f"this server has {MAX_ACCOUNTS} accounts, its limit; the owner can forget "
                     "devices that are gone"
                 )
-            # Two requests with one key at the same moment: the second finds the first's account.
-            known = self._store.account_by_thumbprint(jwk.thumbprint)
-            if known is not None:
-                return known
             eab_key = self._pairing_key(jwk, wanted.eab, url, remote)
             account = Account(
                 id=b64encode(self._random(12)),
@@ -136,7 +150,7 @@ class Accounts:
                 self._store.put_eab_key(replace(eab_key, used_by=account.id))
         contact = ", ".join(account.contact) or "no contact"
         self._events.emit("account", f"{account.id} created from {remote} ({contact})")
-        return account
+        return account, True
 
     def _pairing_key(
         self, jwk: Jwk, document: dict[str, Any] | None, url: str, remote: str
@@ -184,13 +198,31 @@ class Accounts:
         if wanted.contact is None:
             return account
         self._policy.check_contacts(wanted.contact)
-        return self._put(replace(account, contact=wanted.contact))
+        with self._store.writing():
+            # The signer's record may be older than a change of its key.
+            return self._put(replace(self._now(account.id), contact=wanted.contact))
 
     def end(self, account: Account, event: Event) -> Account:
-        """Deactivate (the client's wish) or revoke (the owner's) the account."""
-        ended = self._put(replace(account, status=step(ACCOUNT, account.status, event)))
+        """Deactivate (the client's wish) or revoke (the owner's) the account.
+
+        Its open orders end with it (R-16); its certificates stay (RFC 8555 section 7.3.6).
+        """
+        with self._store.writing():
+            current = self._now(account.id)
+            ended = self._put(replace(current, status=step(ACCOUNT, current.status, event)))
+            self._cancel_orders(ended)
         self._events.emit("account", f"{account.id} {ended.status.value}")
         return ended
+
+    def _cancel_orders(self, account: Account) -> None:
+        error = Unauthorized(f"the account was {account.status.value}").problem()
+        after = None
+        while ids := self._store.orders_of(account.id, after, _PAGE):
+            for order in filter(None, map(self._store.order, ids)):
+                if (order.status, Event.FAIL) in ORDER:
+                    failed = step(ORDER, order.status, Event.FAIL)
+                    self._store.put_order(replace(order, status=failed, error=error))
+            after = ids[-1]
 
     def change_key(self, account: Account, old: Jwk, payload: bytes, url: str, own: str) -> Account:
         """Give the account the key of the inner JWS (R-17, RFC 8555 section 7.3.5).
@@ -205,13 +237,17 @@ class Accounts:
         document = jose.load_json(inner.payload, "the inner payload")
         if document.get("account") != own:
             raise Malformed("the inner payload's account is not the signer's account URL")
-        if Jwk.parse(document.get("oldKey")).thumbprint != old.thumbprint:
-            raise Malformed("the inner payload's oldKey is not the account's key")
+        claimed = Jwk.parse(document.get("oldKey")).thumbprint
         with self._store.writing():
+            current = self._now(account.id)
+            # The third is for two key changes at once: the slower one's signer is the old key.
+            if not claimed == old.thumbprint == current.thumbprint:
+                raise Malformed("the inner payload's oldKey is not the account's key")
             other = self._store.account_by_thumbprint(new.thumbprint)
             if other is not None:
-                raise AccountExists("another account has the new key", other.id)
-            changed = self._put(replace(account, jwk=new.members, thumbprint=new.thumbprint))
+                whose = "this" if other.id == account.id else "another"
+                raise AccountExists(f"{whose} account has the new key already", other.id)
+            changed = self._put(replace(current, jwk=new.members, thumbprint=new.thumbprint))
         self._events.emit("account", f"{account.id} has a new key")
         return changed
 

@@ -9,11 +9,11 @@ client run again after the owner's approval succeeds.
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from acmeiot.core.devices import Devices, Newcomer
+from acmeiot.core.devices import Devices, Newcomer, said_no
+from acmeiot.core.holds import Attempt, Hold, UnderWay
 from acmeiot.core.limits import FAILED_PROOFS, Limits
 from acmeiot.core.ownership import NameConflict, Ownership
 from acmeiot.core.ports import Clock, Events, Lan, Random, Runner, Store, StoreFull, Validator
@@ -47,10 +47,7 @@ from acmeiot.protocol.states import (
 PENDING_LIFE: Final = 86400
 # A proof is used again within the hour only: addresses in a home move (R-22).
 VALID_LIFE: Final = 3600
-_MAX_HOLDS: Final = 256
 _ANSWER_WAIT: Final = 0.5  # seconds that the answer to a challenge waits for a quick proof
-_POLL: Final = 1
-_POLL_OWNER: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +57,6 @@ class ProofRules:
     wait: int = 30
     dns01_for_local: bool = False  # only where a resolver is forced, for tests
     caa_issuers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A client's answer to one challenge."""
-
-    account: Account
-    authorization: Authorization
-    challenge: Challenge
-    remote: str
-
-
-@dataclass(slots=True)
-class Hold:
-    """A proof that waits: for the owner, or for two sources to agree on the name."""
-
-    attempt: Attempt
-    reason: AcmeError
-    until: float  # monotonic
-    for_owner: bool = field(default=True)
 
 
 class Authorizations:
@@ -102,9 +79,7 @@ class Authorizations:
         self._store, self._clock, self._random, self._events = store, clock, random, events
         self._limits, self._ownership, self._devices, self._lan = limits, ownership, devices, lan
         self._validator, self._runner, self.rules = validator, runner, rules
-        self._lock = threading.Lock()
-        self._running: dict[str, ChallengeType] = {}
-        self._holds: dict[str, Hold] = {}
+        self._under_way = UnderWay()
 
     # -- making and reading
 
@@ -142,12 +117,16 @@ class Authorizations:
 
     def read(self, account: Account, authorization_id: str) -> Authorization:
         """Return the account's authorization as it is now; raise NotFound, Unauthorized (R-24)."""
+        return self._as_shown(self._own(account, authorization_id))
+
+    def _own(self, account: Account, authorization_id: str) -> Authorization:
+        """Return the account's authorization as the store has it, after any wait that is over."""
         authorization = self._store.authorization(authorization_id)
         if authorization is None:
             raise NotFound("no such authorization")
         if authorization.account_id != account.id:
             raise Unauthorized("the authorization is another account's")
-        return self._as_shown(self._settle(authorization))
+        return self._settle(authorization)
 
     def _as_shown(self, authorization: Authorization) -> Authorization:
         """Return it with what only time and memory know: expiry, and challenges under way."""
@@ -156,9 +135,10 @@ class Authorizations:
                 expired = step(AUTHORIZATION, authorization.status, Event.EXPIRE)
                 return replace(authorization, status=expired)
             return authorization
-        kind, error = self._under_way(authorization.id)
+        kind, reason = self._under_way.shown(authorization.id)
         if kind is None or authorization.status is not AuthorizationStatus.PENDING:
             return authorization
+        error = reason.problem() if reason is not None else None
         return replace(
             authorization,
             challenges=tuple(
@@ -169,30 +149,19 @@ class Authorizations:
             ),
         )
 
-    def _under_way(
-        self, authorization_id: str
-    ) -> tuple[ChallengeType | None, dict[str, object] | None]:
-        with self._lock:
-            hold = self._holds.get(authorization_id)
-            if hold is not None:
-                return hold.attempt.challenge.type, hold.reason.problem()
-            return self._running.get(authorization_id), None
-
     def retry_after(self, authorization_id: str) -> int | None:
         """Return the seconds after which to poll again, None if nothing is under way."""
-        with self._lock:
-            if authorization_id in self._holds:
-                return _POLL_OWNER
-            return _POLL if authorization_id in self._running else None
+        return self._under_way.retry_after(authorization_id)
 
     def deactivate(self, account: Account, authorization_id: str) -> Authorization:
         """Give up the authorization for good (R-24, RFC 8555 section 7.5.2)."""
         with self._store.writing():
-            authorization = self.read(account, authorization_id)
-            if (authorization.status, Event.DEACTIVATE) not in AUTHORIZATION:
-                return authorization
-            status = step(AUTHORIZATION, authorization.status, Event.DEACTIVATE)
-            self._drop(authorization_id)
+            authorization = self._own(account, authorization_id)
+            shown = self._as_shown(authorization)
+            if (shown.status, Event.DEACTIVATE) not in AUTHORIZATION:
+                return shown
+            status = step(AUTHORIZATION, shown.status, Event.DEACTIVATE)
+            self._under_way.release(authorization_id)
             ended = replace(authorization, status=status)
             self._store.put_authorization(ended)
             error = Unauthorized(f"the authorization for {ended.identifier} was given up")
@@ -219,21 +188,19 @@ class Authorizations:
         return authorization, _challenge(authorization, kind)
 
     def _start(self, attempt: Attempt) -> None:
-        authorization_id = attempt.authorization.id
-        with self._lock:
-            if authorization_id in self._running or authorization_id in self._holds:
-                return
-            self._running[authorization_id] = attempt.challenge.type
-        if not self._runner.start(lambda: self._run(attempt), _ANSWER_WAIT):
-            self._stop(authorization_id)
+        if not self._under_way.begin(attempt):
+            return
+        started = False
+        try:
+            started = self._runner.start(lambda: self._run(attempt), _ANSWER_WAIT)
+        finally:
+            if not started:
+                self._under_way.end(attempt)
+        if not started:
             raise Unavailable(
                 "too many validations are under way; try again in a few seconds",
                 headers={"Retry-After": "5"},
             )
-
-    def _stop(self, authorization_id: str) -> None:
-        with self._lock:
-            self._running.pop(authorization_id, None)
 
     def _run(self, attempt: Attempt) -> None:
         """Make the attempt to its end; what goes wrong here has no caller to tell."""
@@ -245,13 +212,13 @@ class Authorizations:
         except Exception as error:  # noqa: BLE001 - nobody else would ever see it
             self._events.fault(f"proving {attempt.authorization.identifier}", error)
         finally:
-            self._stop(attempt.authorization.id)
+            self._under_way.end(attempt)
 
     def _attempt(self, attempt: Attempt) -> None:
         try:
             where = self._look(attempt)
         except NameConflict as conflict:
-            self._hold(attempt, DnsFailed(f"held, this network disagrees: {conflict}"), False)
+            self._hold(attempt, _disagree(conflict), for_owner=False)
         except AcmeError as error:
             self._fail(attempt, error)
         except Exception as error:  # noqa: BLE001 - an adapter's fault must end the attempt, loudly
@@ -294,25 +261,20 @@ class Authorizations:
             self._fail(attempt, error)
             return
         if device.status is DeviceStatus.PENDING:
-            self._hold(attempt, _waits(device), True)
-        elif device.status is not DeviceStatus.APPROVED:
-            self._fail(attempt, Unauthorized(f"the owner has {device.status.value} this device"))
+            self._hold(attempt, _waits(device), for_owner=True)
 
-    def _hold(self, attempt: Attempt, reason: AcmeError, for_owner: bool) -> None:
-        until = self._clock.monotonic() + self.rules.wait
-        with self._lock:
-            room = len(self._holds) < _MAX_HOLDS
-            if room:
-                self._holds[attempt.authorization.id] = Hold(attempt, reason, until, for_owner)
-        if not room:
-            self._fail(attempt, reason)
-        else:
+    def _hold(self, attempt: Attempt, reason: AcmeError, *, for_owner: bool) -> None:
+        now = self._clock.monotonic()
+        for hold in self._under_way.overdue(now):
+            self._settle(hold.attempt.authorization)
+        if self._under_way.hold(Hold(attempt, reason, now + self.rules.wait, for_owner)):
             self._events.emit("waiting", f"{attempt.authorization.identifier}: {reason.detail}")
+        else:
+            self._fail(attempt, reason)
 
     def _settle(self, authorization: Authorization) -> Authorization:
         """End a wait whose answer is there, or whose time is up; return the authorization."""
-        with self._lock:
-            hold = self._holds.get(authorization.id)
+        hold = self._under_way.held(authorization.id)
         if hold is None:
             return authorization
         device = self._store.device_of(authorization.account_id) if hold.for_owner else None
@@ -322,16 +284,12 @@ class Authorizations:
         )
         if waiting and self._clock.monotonic() < hold.until:
             return authorization
-        if self._drop(authorization.id) is not None:  # of two readers one settles
+        if self._under_way.release(authorization.id) is not None:  # of two readers one settles
             if approved:
                 self._proved(hold.attempt)
             else:
-                self._fail(hold.attempt, hold.reason if waiting else _said_no(device))
+                self._fail(hold.attempt, hold.reason if waiting else said_no(device))
         return self._store.authorization(authorization.id) or authorization
-
-    def _drop(self, authorization_id: str) -> Hold | None:
-        with self._lock:
-            return self._holds.pop(authorization_id, None)
 
     # -- outcomes
 
@@ -359,9 +317,9 @@ class Authorizations:
 
     def _complete(self, order: Order) -> None:
         needed = self._store.authorizations(order.authorizations)
-        if order.status is OrderStatus.PENDING and all(
-            a.status is AuthorizationStatus.VALID for a in needed
-        ):
+        # One that was pruned is missing from `needed`; its order must never complete.
+        valid = [each for each in needed if each.status is AuthorizationStatus.VALID]
+        if order.status is OrderStatus.PENDING and len(valid) == len(order.authorizations):
             self._store.put_order(replace(order, status=step(ORDER, order.status, Event.COMPLETE)))
 
     def _fail(self, attempt: Attempt, error: AcmeError) -> None:
@@ -388,11 +346,14 @@ class Authorizations:
             self._end_orders(ended, error)
 
     def _current(self, attempt: Attempt) -> Authorization | None:
-        """Return the stored authorization if it is still open; the client may have given it up."""
+        """Return the stored authorization if it is still open.
+
+        The client may have given it up, or its day passed while the owner was awaited.
+        """
         authorization = self._store.authorization(attempt.authorization.id)
         if authorization is None or authorization.status is not AuthorizationStatus.PENDING:
             return None
-        return authorization
+        return authorization if authorization.expires > self._clock.now() else None
 
     def _end_orders(self, authorization: Authorization, error: AcmeError) -> None:
         for order in self._store.orders_with(authorization.id):
@@ -415,6 +376,5 @@ def _waits(device: Device) -> UserActionRequired:
     )
 
 
-def _said_no(device: Device | None) -> Unauthorized:
-    word = "forgotten" if device is None else device.status.value
-    return Unauthorized(f"the owner has {word} this device")
+def _disagree(conflict: NameConflict) -> DnsFailed:
+    return DnsFailed(f"held, this network disagrees: {conflict}")

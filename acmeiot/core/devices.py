@@ -8,7 +8,6 @@ was issued to; a stranger who proves the same name never takes it over silently.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -27,6 +26,7 @@ MAX_PENDING: Final = 64  # a home never has as many strangers; more is an attack
 _MAX_NAMES: Final = 32
 _DAY: Final = 86400
 _WINDOW: Final = "pairing window ends"
+_OPENED: Final = "pairing window opened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,61 +54,79 @@ class Devices:
         self._store, self._lan, self._clock = store, lan, clock
         self._random, self._events = random, events
         self._approval, self._rule = approval, rule
-        self._lock = threading.RLock()
+        self._window_until: float | None = None  # monotonic; None when nobody has looked yet
+        self._blocked: list[Device] | None = None  # None when it must be read again
 
     # -- the pairing window
 
     def open_window(self, seconds: int) -> int:
         """Open the pairing window; return its end in epoch seconds."""
-        end = self._clock.now() + seconds
-        with self._store.writing():
-            self._store.put_fact(_WINDOW, str(end))
-            self._audit("window", "pairing", {"ends": end})
+        now = self._clock.now()
+        end = now + seconds
+        self._put_window(now, end)
+        self._window_until = self._clock.monotonic() + seconds
         self._events.emit("window", f"pairing window open for {seconds // 60} minutes")
         return end
 
     def close_window(self) -> None:
         """Close the pairing window."""
-        self._store.put_fact(_WINDOW, "0")
+        now = self._clock.now()
+        self._put_window(now, now)
         self._events.emit("window", "pairing window closed")
+
+    def _put_window(self, start: int, end: int) -> None:
+        with self._store.writing():
+            self._store.put_fact(_OPENED, str(start))
+            self._store.put_fact(_WINDOW, str(end))
+            self._audit("window", "pairing", {"ends": end})
 
     def window_end(self) -> int | None:
         """Return when the open window ends, None if it is closed."""
-        end = int(self._store.fact(_WINDOW) or "0")
+        start, end = (int(self._store.fact(key) or "0") for key in (_OPENED, _WINDOW))
+        now = self._clock.now()
+        if not start <= now < end:
+            return None
         # A clock set back must not keep a window open for longer than it was meant.
-        return end if self._clock.now() < end else None
+        if self._window_until is None:
+            self._window_until = self._clock.monotonic() + end - now
+        return end if self._clock.monotonic() < self._window_until else None
 
     # -- the gate
 
     def refuse_blocked(self, account: Account, remote: str) -> None:
         """Raise Unauthorized if the owner blocked this account, or the MAC behind `remote`."""
-        mac = self._lan.mac_of(remote)
-        for device in self._store.devices():
-            if device.status is not DeviceStatus.BLOCKED:
-                continue
+        blocked = self._all_blocked()
+        mac = self._lan.mac_of(remote) if blocked else None
+        for device in blocked:
             if device.account_id == account.id or (mac is not None and device.mac == mac):
                 raise Unauthorized(
                     f"the owner of this network has blocked this device ({device.id}); "
                     "only the owner can allow it again"
                 )
 
-    def refuse_foreign(
-        self, identifiers: Iterable[Identifier], account: Account, remote: str
-    ) -> None:
+    def _all_blocked(self) -> list[Device]:
+        blocked = self._blocked
+        if blocked is None:
+            with self._store.writing():  # no writer may come between reading and remembering
+                devices = self._store.devices()
+                blocked = [each for each in devices if each.status is DeviceStatus.BLOCKED]
+                self._blocked = blocked
+        return blocked
+
+    def refuse_foreign(self, identifier: Identifier, account: Account, remote: str) -> None:
         """Raise RejectedIdentifier for a name tied to another device, where nobody may be asked.
 
         With approval `ask` the owner decides instead, when the name has been proved.
         """
         if self._approval == "ask":
             return
-        for identifier in identifiers:
-            tie = self._foreign_tie(identifier.base.value, account, remote)
-            if tie is not None:
-                raise RejectedIdentifier(
-                    f"{identifier} belongs to another device ({tie.device_id}, MAC {tie.mac}); the "
-                    f"owner can free the name: acmeiot forget {tie.device_id}",
-                    identifier=identifier,
-                )
+        tie = self._foreign_tie(identifier.base.value, account, remote)
+        if tie is not None:
+            raise RejectedIdentifier(
+                f"{identifier} belongs to device {tie.device_id} (MAC {tie.mac or 'unknown'}); the "
+                f"owner can free the name: acmeiot forget {tie.device_id}",
+                identifier=identifier,
+            )
 
     def _foreign_tie(self, name: str, account: Account, remote: str) -> NameTie | None:
         """Return the tie that gives the name to somebody else, if there is one.
@@ -127,20 +145,38 @@ class Devices:
     def admit(self, newcomer: Newcomer) -> Device:
         """Return the device of a proved newcomer, decided where that can be done without a person.
 
-        Raise UserActionRequired when too many others wait already.
+        Raise Unauthorized for a blocked one, UserActionRequired for a name of another device, and
+        when too many others wait already.
         """
-        with self._lock, self._store.writing():
+        with self._store.writing():
+            self.refuse_blocked(newcomer.account, newcomer.remote)
             known = self._store.device_of(newcomer.account.id)
             device = self._seen(known or self._arrive(newcomer), newcomer)
             if device.status is DeviceStatus.PENDING:
                 by = self._decider(newcomer)
                 if by:
                     device = self._decide(device, Event.APPROVE, by)
-            elif self._approval == "ask":
+            else:
                 self._refuse_taken(newcomer)
             if device != known:
                 self._store.put_device(device)
             return device
+
+    def check_issue(
+        self, account: Account, remote: str, identifiers: Iterable[Identifier]
+    ) -> Device:
+        """Return the device that a certificate is for; raise why it may not have it now.
+
+        Between the proof and the certificate the owner may have blocked or forgotten the device, or
+        given a name to another one: Unauthorized, UserActionRequired.
+        """
+        self.refuse_blocked(account, remote)
+        device = self._store.device_of(account.id)
+        if device is None or device.status is not DeviceStatus.APPROVED:
+            raise said_no(device)
+        names = tuple(name.base.value for name in identifiers if name.type == "dns")
+        self._refuse_taken(Newcomer(account, remote, names))
+        return device
 
     def _refuse_taken(self, newcomer: Newcomer) -> None:
         for name in newcomer.names:
@@ -187,12 +223,12 @@ class Devices:
 
     def _decider(self, newcomer: Newcomer) -> str:
         """Return who may approve without asking, "" if the owner must."""
+        if any(self._foreign_tie(n, newcomer.account, newcomer.remote) for n in newcomer.names):
+            return ""  # a name changes hands only by the owner's word, window or key or not
         if self._approval == "auto":
             return "auto"
         if newcomer.account.eab_kid is not None:
             return "pairing key"
-        if any(self._foreign_tie(n, newcomer.account, newcomer.remote) for n in newcomer.names):
-            return ""  # a name changes hands only by the owner's word, window or not
         return "window" if self.window_end() is not None else ""
 
     # -- the owner's word
@@ -221,7 +257,8 @@ class Devices:
         return device
 
     def _by_owner(self, device_id: str, event: Event) -> Device:
-        with self._lock, self._store.writing():
+        with self._store.writing():
+            self._blocked = None
             device = self._store.device(device_id)
             if device is None:
                 raise LookupError(f"no device {device_id!r}; `acmeiot devices` lists them")
@@ -267,3 +304,9 @@ class Devices:
 
     def _audit(self, event: str, subject: str, detail: dict[str, object]) -> None:
         self._store.append_audit(AuditEntry(self._clock.now(), event, subject, detail))
+
+
+def said_no(device: Device | None) -> Unauthorized:
+    """Return the refusal for a device that is not approved; None is one that was forgotten."""
+    word = "forgotten" if device is None else device.status.value
+    return Unauthorized(f"this device is {word}; only the owner of this network can allow it")

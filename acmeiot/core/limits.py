@@ -1,8 +1,7 @@
 """Rate limits: token buckets in memory, so that one noisy device cannot starve a home (R-34).
 
 A bucket holds `burst` tokens and regains one every `every` seconds. The table is bounded: when it
-is full the buckets that have been full longest go, and an attacker who makes new keys only evicts
-other strangers' full buckets.
+is full the bucket that was drawn from longest ago goes, and its key starts anew with a full one.
 """
 
 from __future__ import annotations

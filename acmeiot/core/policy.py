@@ -34,6 +34,11 @@ KEY_ADVICE: Final = (
     "openssl ecparam -genkey -name secp384r1"
 )
 
+# Decision 6: the draft allows P-521 (A-3.2.3-2), and no Chromium offers it in its handshake.
+P521_WARNING: Final = (
+    "its P-521 key keeps Chrome, Edge and other Chromium browsers out; a P-384 key works everywhere"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -123,6 +128,9 @@ class Policy:
         if not any(names.under(name, suffix) for suffix in self.suffixes):  # A-4.1-2
             allowed = ", ".join(f".{suffix}" for suffix in self.suffixes)
             raise _rejected(identifier, f"does not end in one of this home's domains ({allowed})")
+        if any(name == suffix or names.under(suffix, name) for suffix in self.suffixes):
+            # One of two domains may lie in the other: `guest.lan` is no device of `lan`.
+            raise _rejected(identifier, "is one of this home's domains, not a device")
         first = name.partition(".")[0]
         if first == "localhost":  # A-3.2.3-5, A-4.1-3
             raise _rejected(identifier, "is a name for the machine itself, never for a device")
@@ -133,10 +141,6 @@ class Policy:
 
     def _server_labels(self) -> frozenset[str]:
         return frozenset(name.partition(".")[0] for name in self.server_names)
-
-    def may_prove_for_others(self, ancestor: Identifier) -> bool:
-        """Tell whether an ancestor may vouch for names below: a device's name, never a suffix."""
-        return any(names.under(ancestor.value, suffix) for suffix in self.suffixes)
 
     def check_contacts(self, contacts: tuple[str, ...]) -> None:
         """Raise InvalidContact if an https contact's host is not of this home (R-14)."""
@@ -172,7 +176,8 @@ class Policy:
             here = {host.removesuffix("." + domain) for host in hosts if names.under(host, domain)}
             if here & local:
                 return
-        label = next((host.split(".")[0] for host in sorted(hosts)), "device-12cd56")
+        label = min((host.removeprefix("*.") for host in hosts), default="device-12cd56")
+        label = label.partition(".")[0]
         wanted = " and ".join(f"{label}.{suffix}" for suffix in ("local", self.domains[0]))
         raise BadCsr(
             f"a certificate here names a device twice (draft-sweet-iot-acme 3.2.3): ask for "

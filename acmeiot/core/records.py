@@ -91,6 +91,11 @@ class Order:
     certificate_id: str | None = None
     error: Problem | None = None
 
+    @property
+    def names(self) -> str:
+        """Return its identifiers for a person."""
+        return ", ".join(map(str, self.identifiers))
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
