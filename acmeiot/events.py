@@ -27,6 +27,8 @@ class LogEvents:
 
 def _one_line(message: str) -> str:
     """Keep what devices chose (names, contacts) from faking log lines."""
+    if message.isprintable():
+        return message
     return "".join(c if c.isprintable() else "?" for c in message)
 
 

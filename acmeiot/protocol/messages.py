@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from acmeiot.protocol import names
@@ -33,6 +34,7 @@ _RFC3339: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=256)
 def rfc3339(seconds: int) -> str:
     """Return the time as RFC 3339 has it, in UTC, whole seconds."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,12 +16,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import BadRequest, InternalServerError
+from waitress.utilities import BadRequest, InternalServerError, build_http_date
 
 from acmeiot.protocol.errors import URN
 
@@ -37,6 +38,15 @@ RECEIVE_BYTES: Final = 16384
 # What a refused client may still send before it hears no more of us.
 LINGER_BYTES: Final = 1 << 20
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+SERVER: Final = "Server: acmeiot"
+
+
+@lru_cache(maxsize=2)
+def http_date(seconds: int) -> str:
+    """Return the time as HTTP writes it; asked for many times in a second."""
+    return str(build_http_date(seconds))
 
 
 def plain_address(address: str) -> str:
@@ -70,6 +80,26 @@ class RequestTask(WSGITask):  # type: ignore[misc]  # waitress is untyped
     """A request on its way through the application."""
 
     logger = logger
+
+    def build_response_header(self) -> bytes:
+        """Return the head of the answer.
+
+        waitress's own would close the connection after every answer without a body, such as a
+        nonce's 204, and takes a third of a small request's time.
+        """
+        wish = self.request.headers.get("CONNECTION", "").lower()
+        endless = self.has_body and self.content_length is None
+        if endless or wish == "close" or (self.version == "1.0" and wish != "keep-alive"):
+            self.set_close_on_finish()
+        elif self.version == "1.0":
+            self.response_headers.append(("Connection", "keep-alive"))
+        names = {name.lower() for name, _ in self.response_headers}
+        if self.has_body and not endless and "content-length" not in names:
+            self.response_headers.append(("Content-Length", str(self.content_length)))
+        lines = [f"{name}: {value}" for name, value in self.response_headers]
+        date = http_date(int(self.start_time))
+        head = [f"HTTP/{self.version} {self.status}", *lines, f"Date: {date}", SERVER]
+        return "\r\n".join([*head, "", ""]).encode("latin-1")
 
     def get_environment(self) -> dict[str, Any]:
         """Return waitress's environ with our two keys, without its file wrapper."""
