@@ -212,9 +212,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     except UnicodeDecodeError as error:
         raise damaged(path, "its tables have names that are no text") from error
     except sqlite3.Error as error:
-        # Our own statements are right, and that the file may be written was seen before: so
-        # these two are a header or a schema that makes no sense.
-        if error.sqlite_errorcode in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY):
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            # not our statements, which are right: a header or schema that makes no sense
             raise damaged(path, str(error)) from error
         raise
 

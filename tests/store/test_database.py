@@ -252,6 +252,18 @@ def test_damage_anywhere_has_one_error(state: Path) -> None:
     assert refused > 60
 
 
+def test_damage_whose_message_is_no_text(state: Path) -> None:
+    """SQLite quotes the damaged name, and Python cannot decode what it says."""
+    SqliteStore(state).close()
+    path = state / DATABASE
+    data = path.read_bytes().replace(b"orders_open", b"orders\xffopen")
+    broken = data.replace(b"\xffopen ON", b"\xffopen OF")
+    assert broken != data
+    path.write_bytes(broken)
+    with pytest.raises(DamagedError, match="no text"):
+        SqliteStore(state)
+
+
 def test_damage_found_later(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file too large to be checked at the start: the verb that meets the damage says so."""
     monkeypatch.setattr(database, "_CHECKED_AT_OPEN", 0)
