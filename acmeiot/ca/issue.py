@@ -67,7 +67,8 @@ def read_csr(der: bytes) -> Csr:
         verified = request.is_signature_valid
     except UnsupportedAlgorithm as error:
         raise BadCsr(f"the CSR's key or signature is of a kind not known here: {error}") from None
-    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.InvalidVersion) as error:
+        # TypeError: a BIT STRING in the subject, where the library looks for text.
         raise BadCsr(f"the CSR is not a DER PKCS #10 request: {str(error)[:200]}") from None
     if not verified:
         raise BadCsr("the CSR's signature is not by the key in it")

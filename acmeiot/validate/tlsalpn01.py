@@ -111,7 +111,12 @@ def read_proof(der: bytes) -> ProofCertificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         extensions = list(certificate.extensions)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (
+        ValueError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise ValueError(quote(str(error))) from None
     subjects: tuple[Identifier | str, ...] = ()
     acme_identifier, critical = None, False

@@ -201,6 +201,9 @@ def test_unreadable_certificates(tmp_path: Path) -> None:
         assert "its certificate cannot be read: " in refused(Unauthorized, device.port)
     with pytest.raises(ValueError, match="longer than 16384 bytes"):
         read_proof(bytes(MAX_CERTIFICATE + 1))
+    version_3 = b"\xa0\x03\x02\x01\x02"
+    with pytest.raises(ValueError, match="not a valid X509 version"):
+        read_proof(GOOD_DER.replace(version_3, b"\xa0\x03\x02\x01\x6e", 1))
 
 
 GOOD_DER = GOOD.sign().public_bytes(Encoding.DER)
