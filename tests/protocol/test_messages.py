@@ -226,6 +226,8 @@ def test_unsupported_contacts(url: str) -> None:
         "mailto:me@example.org?subject=x",  # hfields
         "mailto:me@example.org,you@example.org",  # several
         "mailto:me@example.org;you@example.org",
+        "mailto:me,you@example.org",
+        "mailto:me;you@example.org",
         "mailto:me@a@b",
         "mailto:Me <me@example.org>",
         "mailto:m e@example.org",
@@ -408,6 +410,15 @@ def test_ancestor_domain() -> None:
     assert found.wanted == (
         WantedName(names.dns("a.printer.lan"), names.dns("printer.lan")),
         WantedName(names.dns("b.lan")),
+    )
+    siblings = order(
+        dns("a.b.lan", ancestorDomain="b.lan"),
+        dns("c.b.lan", ancestorDomain="b.lan"),
+        dns("A.b.lan"),
+    )
+    assert siblings.wanted == (
+        WantedName(names.dns("a.b.lan"), names.dns("b.lan")),
+        WantedName(names.dns("c.b.lan"), names.dns("b.lan")),
     )
     star = order(dns("*.printer.lan", ancestorDomain="lan"))
     assert star.wanted[0].ancestor == names.dns("lan")
