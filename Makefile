@@ -43,7 +43,7 @@ unit-next: .venv-next/test-ready
 fuzz: .venv/test-ready
 	@for target in $(wildcard tests/fuzz/fuzz_*.py); do \
 		echo "$$target for $(FUZZ_SECONDS) s"; \
-		$(PY) $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; \
+		PYTHONPATH=. $(PY) $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
 interop: peers .venv/test-ready .venv-certbot/ready
@@ -53,7 +53,7 @@ peers:
 	@tests/apt-install test unpack
 
 clean: ## remove what the verbs made, but not ./var
-	rm -rf .venv .venv-* .peers .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .venv-* .peers .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 
 # Stamps: a verb that has nothing to set up starts at once.
 
