@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from acmeiot.lan import dnswire, multicast
 from acmeiot.lan.interfaces import Interface, lan_interfaces
-from acmeiot.lan.multicast import Heard, MulticastDns, _Question
+from acmeiot.lan.multicast import Heard, MulticastDns, _Link, _Question
 from acmeiot.lan.resolve import LanFacts
 from acmeiot.lan.unicast import UnicastDns
 from acmeiot.protocol.errors import DnsFailed
@@ -188,9 +188,7 @@ def heard(*wires: bytes, source: str = "192.168.1.20") -> dict[str, list[str]]:
 
 
 def test_what_is_no_answer() -> None:
-    """Other names, questions, errors, other ids, public and loopback addresses: not heard."""
-    other_id = message("a.local", "192.168.1.20")
-    other_id.id = (_Question("x").id + 1) % 65536 or 1
+    """Other names, questions, errors, public and loopback addresses: not heard."""
     error = message("a.local", "192.168.1.20")
     error.set_rcode(dns.rcode.SERVFAIL)
     asking = dnswire.query("a.local", dnswire.A, 0)
@@ -198,6 +196,16 @@ def test_what_is_no_answer() -> None:
     wires.append(message("a.local", "8.8.8.8", "127.0.0.1", "::1", "2001:db8::1").to_wire())
     assert heard(*wires) == {}
     assert heard(message("a.local", "192.168.1.20").to_wire()) == {"192.168.1.20": ["192.168.1.20"]}
+
+
+def test_the_id_is_ours_or_nobodys() -> None:
+    """RFC 6762 sections 6.7 and 18.1: the id of the question, or 0; another is somebody else's."""
+    question = _Question("a.local")
+    question.id = 7
+    answer = message("a.local", "192.168.1.20")
+    for answer.id, known in ((8, 0), (0, 1), (7, 2)):
+        question.hear(f"192.168.1.{answer.id}", answer.to_wire())
+        assert len(question.answers) == known
 
 
 def test_bounds() -> None:
@@ -216,8 +224,25 @@ def test_any_packet(wire: bytes) -> None:
     heard(wire)
 
 
-def test_only_from_this_link() -> None:
+@pytest.mark.parametrize(
+    ("network", "known"), [("127.0.0.1/8", ["127.0.0.1"]), ("192.168.1.1/24", [])]
+)
+def test_only_from_this_link(network: str, known: list[str]) -> None:
     """RFC 6762 section 11: an answer from beyond the interface's networks is dropped."""
+    interface = Interface(1, "br-lan", 0x1001, (ipaddress.ip_interface(network),))
+    question = _Question("a.local")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs,
+    ):
+        ours.bind(("127.0.0.1", 0))
+        theirs.sendto(message("a.local", "192.168.1.20").to_wire(), ours.getsockname())
+        _Link(ours, interface, 4).receive(question)
+    assert list(question.answers) == known
+
+
+def test_reaches() -> None:
+    """On the link: the interface's own networks, and every link-local address."""
     assert LINK.reaches(ipaddress.ip_address("192.168.1.99"))
     assert not LINK.reaches(ipaddress.ip_address("192.168.2.1"))
     assert not LINK.reaches(ipaddress.ip_address("fd00::1"))
