@@ -6,6 +6,7 @@ Every error names the option, the value and what would be right.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -89,7 +90,7 @@ def _read(path: Path) -> dict[str, Any]:
         options = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the library's own, no UTF-8, endless numbers
         raise ConfigError(f"config {path}: not TOML: {error}") from None
     known = [field.name for field in fields(Config)]
     for name in options:
@@ -106,12 +107,21 @@ def _typed(name: str, value: Any) -> Any:
     kind = get_type_hints(Config)[name]
     if kind is bool or kind is int or kind is str:
         if type(value) is not kind:
-            raise ConfigError(f"{name}: {value!r} is not {_ARTICLES[kind]}")
+            raise ConfigError(f"{name}: {_shown(value)} is not {_ARTICLES[kind]}")
         return value
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
-        raise ConfigError(f"{name}: {value!r} is not a text or a list of texts")
+        raise ConfigError(f"{name}: {_shown(value)} is not a text or a list of texts")
     return tuple(texts)
+
+
+def _shown(value: Any) -> str:
+    """Return the value for a message; Python will not write a number of 5000 digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number that long"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 _ARTICLES: Final = {bool: "true or false", int: "a whole number", str: "a text"}
@@ -124,7 +134,7 @@ def _checked(config: Config) -> Config:
             raise ConfigError(f"{name}: {value!r} is not one of {', '.join(choices)}")
     for name, (low, high) in _RANGES.items():
         if not low <= getattr(config, name) <= high:
-            raise ConfigError(f"{name}: {getattr(config, name)} is not {low} to {high}")
+            raise ConfigError(f"{name}: {_shown(getattr(config, name))} is not {low} to {high}")
     if not config.state:
         raise ConfigError("state: name a directory for keys and records")
     _check_endpoints(config)
@@ -177,6 +187,8 @@ def endpoint(text: str, option: str, port: int | None = None) -> tuple[str, int]
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     try:
+        if not re.fullmatch("[0-9]+", digits):  # int() takes +80, 8_0 and other scripts' digits
+            raise ValueError("no port")
         address, number = ipaddress.ip_address(host), int(digits)
     except ValueError:
         example = "192.168.1.1" if port else "192.168.1.1:8555 or [::]:8555"

@@ -16,8 +16,8 @@ from acmeiot.core.owner import Owner
 from acmeiot.core.ports import Events, StoreFull
 from acmeiot.core.records import Certificate, Device
 from acmeiot.core.revocation import BY_OWNER, REASONS
-from acmeiot.protocol.errors import AcmeError
-from acmeiot.protocol.jose import b64encode
+from acmeiot.protocol.errors import AcmeError, Malformed
+from acmeiot.protocol.jose import b64encode, load_json
 
 Json = dict[str, object]
 
@@ -173,12 +173,9 @@ def _call() -> Json:
     if len(body) > _MAX_BODY:
         raise BadCall(f"a call has at most {_MAX_BODY} octets")
     try:
-        call = json.loads(body or b"{}")
-    except ValueError:
-        raise BadCall("the body is not JSON") from None
-    if not isinstance(call, dict):
-        raise BadCall("the body is not a JSON object")
-    return call
+        return load_json(body or b"{}", "the body")
+    except Malformed as error:
+        raise BadCall(error.detail) from None
 
 
 def _text(call: Json, name: str) -> str:

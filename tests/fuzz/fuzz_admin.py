@@ -81,6 +81,7 @@ SEEDS = (
     b'\0{"device":"printer.lan"}',
     b'\1{"device":"192.168.1.20"}',
     b'\3{"seconds":60,"note":"the grey one"}',
+    b'\3{"note":"\\ud800"}',
     b'\4{"seconds":0}',
     b'\5{"cert":"0a:ff","reason":4}',
     b'\7{"passphrase":"correct horse"}',
