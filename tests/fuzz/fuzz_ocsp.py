@@ -6,16 +6,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from tests.fuzz import runner
+from tests.fuzz.home import NOW, authority
 
 with runner.instrumented():
     from acmeiot.ca.ocsp import answer
-    from acmeiot.ca.roots import Authority, AuthorityConfig
 
-NOW = 1_800_000_000
-authority = Authority.open(
-    runner.folder("authority"), AuthorityConfig(), now=NOW, record=lambda _: None
-)
-signers = authority._view.state.intermediates
+signers = authority()._view.state.intermediates
 issuer = signers[0].certificate
 
 
