@@ -9,6 +9,9 @@ from typing import Final
 
 _AT_ONCE: Final = 8  # each may wait for a slow device
 _WAITING: Final = 32  # more than these are refused with Retry-After
+# Requests that stay for their proof; the others answer `processing` at once, so that slow devices
+# never hold all of the web server's threads.
+_STAYING: Final = 3
 
 Job = Callable[[], None]
 
@@ -19,6 +22,7 @@ class ThreadRunner:
     def __init__(self) -> None:
         self._jobs: deque[tuple[Job, threading.Event]] = deque()
         self._changed = threading.Condition()
+        self._staying = threading.Semaphore(_STAYING)
         self._under_way = 0  # jobs, waiting ones included
         self._threads = 0
         self._stopped = False
@@ -39,7 +43,11 @@ class ThreadRunner:
                 name = f"validate-{self._threads}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
             self._changed.notify_all()
-        done.wait(wait)
+        if self._staying.acquire(blocking=False):
+            try:
+                done.wait(wait)
+            finally:
+                self._staying.release()
         return True
 
     def _work(self) -> None:

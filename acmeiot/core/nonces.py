@@ -25,7 +25,7 @@ _TEXT: Final = 30  # characters of the base64url of both
 class Nonces:
     """Issue and redeem nonces; bounded, thread-safe, forgotten at a restart."""
 
-    def __init__(self, random: Random, capacity: int = 8192) -> None:
+    def __init__(self, random: Random, capacity: int = 4096) -> None:
         self._key = random(32)
         self._capacity = capacity
         self._lock = threading.Lock()

@@ -126,7 +126,7 @@ _CHALLENGES: Final = Codec(
 )
 
 
-_KNOWN_ROWS: Final = 64  # in each table
+_KNOWN_ROWS: Final = 24  # in each table
 
 
 class Table(Generic[Record]):
