@@ -34,6 +34,9 @@ SEEDS = (
     *(encoded(sign(alg)) for alg in ALGORITHMS),
     *(json.dumps(header(alg)).encode() for alg in ALGORITHMS),
     *(json.dumps(jwk(alg)).encode() for alg in ALGORITHMS),
+    b'{"kty":"EC","crv":"P-256","x":1,"y":[]}',
+    b'{"kty":"OKP","crv":"Ed25519","x":null}',
+    b'{"alg":["ES256"],"jwk":[],"url":{},"nonce":1,"kid":2}',
 )
 
 runner.run(body, protected, key, refusals=(AcmeError,), seeds=SEEDS)

@@ -42,7 +42,10 @@ SEEDS = [
         {"identifiers": [{"type": "dns", "value": "a.b.lan", "ancestorDomain": "b.lan"}]},
         {"identifiers": [{"type": "ip", "value": "fd00::1"}], "notAfter": "2030-01-01T00:00:00Z"},
         {"identifier": {"type": "dns", "value": "b.lan", "subdomainAuthAllowed": True}},
+        {"identifiers": [1, [], {"type": 1}, {"type": "dns", "value": {}}], "notAfter": 0},
+        {"identifier": ["dns"], "contact": [1], "status": [], "onlyReturnExisting": 0},
         {"certificate": "AAEC", "reason": 1},
+        {"certificate": ["AAEC"], "csr": 1, "reason": "1", "profile": {}, "replaces": []},
         {"csr": "AAEC", "profile": "strict", "replaces": "AAEC.AAEC"},
     )
 ]
