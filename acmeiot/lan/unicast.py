@@ -123,8 +123,9 @@ class UnicastDns:
                 messages.update(self._exchange(server, name, missing))
             except OSError as error:
                 return f"cannot be asked ({error.strerror or error})"
-            # One of two types is enough: some small resolvers never answer about IPv6.
-            if messages:
+            # One of two types is enough where it has records: some small resolvers never answer
+            # about IPv6. "None of this type" alone is not: the other answer may have been lost.
+            if len(messages) == len(kinds) or any(one.records for one in messages.values()):
                 break
         if not messages:
             return f"did not answer within {self._attempts * self._timeout:g} s"

@@ -91,6 +91,20 @@ def test_silence_about_one_type() -> None:
         assert values(asking(server).ask("printer.lan", BOTH)) == ["192.168.1.20"]
 
 
+def test_a_lost_answer_is_asked_for_again() -> None:
+    """No IPv6 address and silence about IPv4 is not "no address"."""
+    lost = []
+
+    def answer(question: dns.message.Message) -> bytes | None:
+        if question.question[0].rdtype == dnswire.A:
+            lost.append(question)
+            return good(question) if len(lost) > 1 else None
+        return dns.message.make_response(question).to_wire()
+
+    with NameServer(answer) as server:
+        assert values(asking(server).ask("printer.lan", BOTH)) == ["192.168.1.20"]
+
+
 def test_no_such_name() -> None:
     """NXDOMAIN is an answer: no other resolver is asked."""
     with NameServer(coded(dns.rcode.NXDOMAIN)) as first, NameServer(good) as second:
