@@ -131,8 +131,8 @@ def _judge(
         )
     if not http01_matches(body, key_authorization):
         raise IncorrectResponse(
-            f"{there} answers {quote(body)}, the key authorization {quote(key_authorization)} was "
-            "expected; is another program answering on this port?",
+            f"{there} answers {quote(body)}, the key authorization was expected; is another "
+            "program answering on this port?",
             identifier=identifier,
         )
 
