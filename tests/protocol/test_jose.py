@@ -25,7 +25,7 @@ from acmeiot.protocol.errors import (
     Unauthorized,
 )
 from acmeiot.protocol.jose import Jwk, Jws, b64decode, b64encode, load_json
-from tests.protocol.signing import KEYS, URL, b64, encoded, fresh, header, jwk, sign
+from tests.protocol.signing import KEYS, URL, b64, encoded, fresh, header, jwk, sign, signature
 
 every_algorithm = pytest.mark.parametrize("alg", jose.ALGORITHMS)
 json_values = st.recursive(
@@ -209,6 +209,18 @@ def test_truncated_and_padded_signatures(alg: str) -> None:
     for wrong in (b"", raw[:-1], raw[1:], b"\0" + raw, raw + b"\0", inside, bytes(len(raw))):
         with pytest.raises(SignatureInvalid):
             key.verify(dataclasses.replace(found, signature=wrong))
+
+
+def test_short_halves() -> None:
+    """R-7, RFC 7518 section 3.4: a half keeps its leading zero octets."""
+    found = jose.parse(encoded(sign("ES256")))
+    raw = signature("ES256", found.signing_input)
+    while raw[32] != 0:
+        raw = signature("ES256", found.signing_input)
+    key = Jwk.parse(jwk("ES256"))
+    key.verify(dataclasses.replace(found, signature=raw))
+    with pytest.raises(SignatureInvalid):
+        key.verify(dataclasses.replace(found, signature=raw[:32] + raw[33:]))
 
 
 @every_algorithm

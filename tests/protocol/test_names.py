@@ -151,6 +151,8 @@ def test_longest_name() -> None:
     name = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
     assert len(name) == 253
     assert names.dns(name + ".").value == name
+    with pytest.raises(BadName, match="this one has 254"):
+        names.dns(name + "d")
 
 
 def test_messages_are_bounded_and_printable() -> None:
