@@ -201,7 +201,7 @@ def _state(
     return state
 
 
-def _signer(directory: Path, text: str, repaired: Callable[[Path, int], None]) -> Signer:
+def _signer(directory: Path, text: object, repaired: Callable[[Path, int], None]) -> Signer:
     bare = Certified(_certificate(text))
     path = directory / (bare.id + KEY_SUFFIX)
     key = keys.load(path, repaired)
@@ -232,5 +232,7 @@ def _text(certified: Certified) -> str:
     return certified.pem.decode("ascii")
 
 
-def _certificate(text: str) -> x509.Certificate:
+def _certificate(text: object) -> x509.Certificate:
+    if not isinstance(text, str):
+        raise TypeError("a certificate is not a string")
     return x509.load_pem_x509_certificate(text.encode("ascii"))

@@ -39,11 +39,10 @@ class Case:
     directory: Path  # for files, the caller's to delete
     at: int
 
-    def files(self) -> tuple[Path, Path, Path]:
-        """Write and return leaf with chain, the chain without leaf, and the trust anchors."""
+    def files(self) -> tuple[Path, Path]:
+        """Write and return the chain, leaf first, and the trust anchors."""
         return (
             write_pem(self.directory / "chain.pem", self.chain),
-            write_pem(self.directory / "untrusted.pem", self.chain[1:]),
             write_pem(self.directory / "trusted.pem", self.trusted),
         )
 
@@ -54,8 +53,10 @@ def pem(certificates: Sequence[bytes]) -> str:
 
 
 def write_pem(path: Path, certificates: Sequence[bytes]) -> Path:
-    """Write DER certificates to one PEM file."""
-    path.write_text(pem(certificates), encoding="ascii")
+    """Write DER certificates to one PEM file, if they are not in it already."""
+    text = pem(certificates)
+    if not path.exists() or path.read_text(encoding="ascii") != text:
+        path.write_text(text, encoding="ascii")
     return path
 
 
@@ -85,18 +86,20 @@ def run(*command: str | Path, text: str = "") -> str:
 
 def openssl(case: Case) -> None:
     """OpenSSL's verifier, with all checks of RFC 5280 it knows."""
-    chain, untrusted, trusted = case.files()
+    untrusted = write_pem(case.directory / "untrusted.pem", case.chain[1:])
+    trusted = write_pem(case.directory / "trusted.pem", case.trusted)
     run(
         "openssl", "verify", "-x509_strict", "-check_ss_sig", "-purpose", "sslserver",
         "-no-CApath", "-no-CAstore", "-CAfile", trusted, "-untrusted", untrusted,
         "-attime", str(case.at),
-        "-verify_ip" if is_address(case.name) else "-verify_hostname", case.name, chain,
+        "-verify_ip" if is_address(case.name) else "-verify_hostname", case.name,
+        text=pem(case.chain[:1]),
     )  # fmt: skip
 
 
 def gnutls(case: Case) -> None:
     """GnuTLS's verifier."""
-    chain, _, trusted = case.files()
+    chain, trusted = case.files()
     run(
         "certtool", "--verify", "--load-ca-certificate", trusted, "--infile", chain,
         "--verify-hostname", case.name, "--verify-purpose", "1.3.6.1.5.5.7.3.1",
@@ -163,7 +166,7 @@ def python_tls(case: Case) -> None:
 
 def node_tls(case: Case) -> None:
     """Node, meeting a server."""
-    _, _, trusted = case.files()
+    _, trusted = case.files()
     program = """
         const [port, name, file] = process.argv.slice(1), ca = require('fs').readFileSync(file)
         const host = require('net').isIP(name) ? undefined : name
@@ -178,7 +181,7 @@ def node_tls(case: Case) -> None:
 
 def gnutls_tls(case: Case) -> None:
     """GnuTLS's client, meeting a server."""
-    _, _, trusted = case.files()
+    _, trusted = case.files()
     with serving(case) as port:
         run(
             "gnutls-cli", "--x509cafile", trusted, "--verify-hostname", case.name,
@@ -214,7 +217,7 @@ ALL: Mapping[str, Peer] = {**OFFLINE, **ONLINE}
 @contextmanager
 def serving(case: Case) -> Iterator[int]:
     """Serve TLS handshakes with the case's chain on a loopback port until the block ends."""
-    chain, _, _ = case.files()
+    chain, _ = case.files()
     key = case.directory / "server.key"
     key.write_bytes(case.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -218,6 +218,19 @@ def test_only_der_is_read(der: bytes) -> None:
         read_csr(der)
 
 
+def test_extension_that_stands_twice_is_refused() -> None:
+    """Which of the two should count? Here another one is made into a second subjectAltName."""
+    other = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), b"\x30\x00")
+    twice = csr(dns("a.lan"), more=[other]).replace(b"\x55\x1d\x63", b"\x55\x1d\x11")
+    with pytest.raises(BadCsr, match="Duplicate"):
+        read_csr(twice)
+
+
+def test_other_version_is_refused() -> None:
+    with pytest.raises(BadCsr, match="version"):
+        read_csr(GOOD.replace(b"\x02\x01\x00", b"\x02\x01\x02", 1))
+
+
 def test_signature_is_checked() -> None:
     """A key that is somebody else's: the requester must have it."""
     other = csr(dns("printer.lan"), key=ec.generate_private_key(ec.SECP384R1()))

@@ -308,6 +308,22 @@ def test_ocsp_malformed(authority: Authority, leaf: Leaf, files: Files, now: int
         assert answer.response_status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
 
 
+def test_ocsp_question_is_bounded(authority: Authority, leaf: Leaf, now: int) -> None:
+    issuer = material.load(authority.issuer_certificate(leaf.issuer_id))
+    builder = ocsp.OCSPRequestBuilder().add_certificate(
+        material.load(leaf.der), issuer, hashes.SHA256()
+    )
+
+    def status(padding: int) -> ocsp.OCSPResponseStatus:
+        nonce = x509.OCSPNonce(b"n" * padding)
+        question = builder.add_extension(nonce, critical=False).build()
+        answer = authority.ocsp(question.public_bytes(Encoding.DER), lambda _: stored(leaf), now)
+        return ocsp.load_der_ocsp_response(answer).response_status
+
+    assert status(1000) is ocsp.OCSPResponseStatus.SUCCESSFUL
+    assert status(responder.MAX_REQUEST) is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_get_an_answer(question: bytes) -> None:
     answer = ocsp.load_der_ocsp_response(responder.answer(question, (), lambda _: None, 0))
