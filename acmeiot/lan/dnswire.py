@@ -1,16 +1,17 @@
-"""DNS messages, as little of them as a home's lookups take: one question out, five types in.
+"""DNS messages as a home's lookups need them; what they are is dnspython's business.
 
-The names are decoded by dnspython; its message parser is left alone, because it costs 5 MiB of
-memory and loads a module for each record type that a hostile answer cares to name.
+Here one question becomes bytes, and of an answer the few types of record are kept that are of
+use, each as plain text. dnspython is loaded with the first lookup.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from dns.rrset import RRset
 
 A: Final = 1
 CNAME: Final = 5
@@ -18,6 +19,7 @@ TXT: Final = 16
 AAAA: Final = 28
 CAA: Final = 257
 _IN: Final = 1
+_QUERY: Final = 0
 
 NOERROR: Final = 0
 NXDOMAIN: Final = 3
@@ -27,7 +29,6 @@ RCODES: Final = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "RE
 _TOP_BIT: Final = 0x8000
 
 MAX_RECORDS: Final = 64  # of the types that are read; a device has a handful of addresses
-MAX_SKIPPED: Final = 512  # of all others
 MAX_CHAIN: Final = 8
 MAX_TEXT: Final = 1024  # bytes of one TXT record; a digest has 43
 
@@ -65,102 +66,72 @@ def query(name: str, kind: int, message_id: int, *, unicast_reply: bool = False)
 
     Recursion is desired, except with `unicast_reply`, the QU bit of RFC 6762 section 5.4.
     """
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    flags, question_class = (0, _IN | _TOP_BIT) if unicast_reply else (0x0100, _IN)
-    header = struct.pack("!6H", message_id, flags, 1, 0, 0, 0)
-    return header + labels + struct.pack("!BHH", 0, kind, question_class)
+    from dns.flags import Flag
+    from dns.message import make_query
+    from dns.rdataclass import RdataClass
+    from dns.rdatatype import RdataType
+
+    question_class = RdataClass.make(_IN | _TOP_BIT if unicast_reply else _IN)
+    message = make_query(name, RdataType.make(kind), question_class, id=message_id)
+    if unicast_reply:
+        message.flags = Flag(0)  # RFC 6762 section 18: no recursion
+    return message.to_wire()
 
 
 def read(wire: bytes) -> Message:
     """Return the message in `wire`; raise BadMessage for what is none."""
     from dns.exception import DNSException
+    from dns.flags import QR, TC
+    from dns.message import from_wire
 
     try:
-        return _read(wire)
-    except (struct.error, IndexError, ValueError, DNSException) as error:
+        parsed = from_wire(wire, ignore_trailing=True)
+        if parsed.opcode() != _QUERY:
+            raise BadMessage("neither a query nor an answer to one")
+        # Answers, and what is added to them; the authority section is of no use here.
+        records = tuple(_records([*parsed.answer, *parsed.additional]))
+    except (DNSException, ValueError) as error:
         raise BadMessage(f"not a DNS message: {type(error).__name__}") from None
-
-
-def _read(wire: bytes) -> Message:
-    message_id, flags, questions, *counts = struct.unpack_from("!6H", wire)
-    offset = 12
-    asked: list[tuple[str, int]] = []
-    for _ in range(min(questions, 4)):
-        start, offset = offset, _after_name(wire, offset)
-        kind, _class = struct.unpack_from("!HH", wire, offset)
-        asked.append((_name(wire, start), kind))
-        offset += 4
-    records: list[Record] = []
-    # Answers, and what is added to them; the authority section is of no use here.
-    for _ in range(min(sum(counts), MAX_RECORDS + MAX_SKIPPED) if questions <= 4 else 0):
-        offset = _record(wire, offset, records)
-        if len(records) == MAX_RECORDS:
-            break
     return Message(
-        message_id,
-        bool(flags & 0x8000),
-        bool(flags & 0x0200),
-        flags & 0x000F,
-        tuple(asked),
-        tuple(records),
+        parsed.id,
+        bool(parsed.flags & QR),
+        bool(parsed.flags & TC),
+        int(parsed.rcode()),
+        tuple((_name(asked), int(asked.rdtype)) for asked in parsed.question),
+        records[:MAX_RECORDS],
     )
 
 
-def _record(wire: bytes, offset: int, records: list[Record]) -> int:
-    """Append the record at `offset` if it is of use; return where the next one begins."""
-    fixed = _after_name(wire, offset)
-    kind, record_class, _ttl, length = struct.unpack_from("!HHIH", wire, fixed)
-    start = fixed + 10
-    end: int = start + length
-    if end > len(wire):
-        raise BadMessage("a record ends behind the message")
-    if record_class & ~_TOP_BIT == _IN and kind in (A, AAAA, CNAME, TXT, CAA):
-        records.append(Record(_name(wire, offset), kind, _value(wire, kind, start, end)))
-    return end
+def _records(sets: Iterable[RRset]) -> Iterator[Record]:
+    for one in sets:
+        if one.rdclass & ~_TOP_BIT == _IN and one.rdtype in (A, AAAA, CNAME, TXT, CAA):
+            for data in one:
+                yield Record(_name(one), int(one.rdtype), _value(data))
 
 
-def _value(wire: bytes, kind: int, start: int, end: int) -> str:
-    if kind == A:
-        return str(IPv4Address(wire[start:end]))
-    if kind == AAAA:
-        return str(IPv6Address(wire[start:end]))
-    if kind == CNAME:
-        return _name(wire, start)
-    return _caa(wire[start:end]) if kind == CAA else _strings(wire[start:end])
+def _name(one: RRset) -> str:
+    return one.name.to_text(omit_final_dot=True).lower()
 
 
-def _caa(data: bytes) -> str:
-    """Return tag and value of a CAA record (RFC 8659 section 4.1)."""
-    tag, value = data[2 : 2 + data[1]], data[2 + data[1] :][:MAX_TEXT]
-    return f"{_text(tag).lower()} {_text(value)}"
+def _value(data: Any) -> str:
+    from dns.rdata import GenericRdata, from_wire
+    from dns.rdataclass import RdataClass
 
-
-def _strings(data: bytes) -> str:
-    """Join the strings of a TXT record, as RFC 8555 section 8.4 compares them."""
-    text = b""
-    while data and len(text) < MAX_TEXT:
-        text += data[1 : 1 + data[0]]
-        data = data[1 + data[0] :]
-    return _text(text[:MAX_TEXT])
+    if isinstance(data, GenericRdata):
+        # A class that dnspython does not know, because of the top bit: read it as what it is.
+        data = from_wire(RdataClass.IN, data.rdtype, data.data, 0, len(data.data))
+    if data.rdtype == CNAME:
+        return str(data.target.to_text(omit_final_dot=True)).lower()
+    if data.rdtype == TXT:
+        # RFC 8555 section 8.4 compares the strings of a record as one.
+        return _text(b"".join(data.strings))
+    if data.rdtype == CAA:
+        return f"{_text(data.tag).lower()} {_text(data.value)}"
+    return str(data.address)
 
 
 def _text(data: bytes) -> str:
-    return data.decode("ascii", "backslashreplace")
-
-
-def _after_name(wire: bytes, offset: int) -> int:
-    """Return the offset behind a name, without following where it points."""
-    while (length := wire[offset]) != 0:
-        if length >= 0xC0:
-            return offset + 2
-        offset += 1 + length
-    return offset + 1
-
-
-def _name(wire: bytes, offset: int) -> str:
-    from dns.name import from_wire
-
-    return from_wire(wire, offset)[0].to_text(omit_final_dot=True).lower()
+    return data[:MAX_TEXT].decode("ascii", "backslashreplace")
 
 
 def find(records: Iterable[Record], name: str, kind: int) -> tuple[str, ...]:

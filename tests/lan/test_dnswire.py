@@ -83,8 +83,9 @@ def test_cache_flush_bit_is_no_class() -> None:
 def test_bounds() -> None:
     """No more than 64 useful records are kept, and long texts are cut."""
     wire = dnswire.query("a.lan", A, 0)
-    record = b"\xc0\x0c" + struct.pack("!HHIH", A, 1, 10, 4) + bytes([192, 168, 1, 20])
-    many = wire[:2] + struct.pack("!5H", 0x8400, 1, 2000, 0, 0) + wire[12:] + record * 2000
+    start = b"\xc0\x0c" + struct.pack("!HHIH", A, 1, 10, 4)
+    records = b"".join(start + struct.pack("!I", 0xC0A80000 + host) for host in range(2000))
+    many = wire[:2] + struct.pack("!5H", 0x8400, 1, 2000, 0, 0) + wire[12:] + records
     assert len(dnswire.read(many).records) == dnswire.MAX_RECORDS
     text = b"\xff" + b"x" * 255
     texts = struct.pack("!HHIH", TXT, 1, 10, 20 * 256) + text * 20
