@@ -11,13 +11,14 @@ OPENWRT := cryptography==41.0.7 bottle==0.12.25 dnspython==2.4.1
 # Tests of the package itself; the other suites start whole programs.
 SUITES := interop crash hostile fuzz bench home rig shell
 UNIT := tests $(foreach suite,$(SUITES),--ignore=tests/$(suite))
+PARALLEL := --numprocesses=logical --dist=loadfile
 COVERED := $(foreach room,protocol core,$(if $(wildcard acmeiot/$(room)),--cov=acmeiot.$(room)))
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/run-ready ## set up what is needed, then serve in the foreground with state in ./var; ARGS="..." adds options
-	@exec .venv/bin/acmeiot serve --state ./var --hints $(ARGS)
+	@exec .venv/bin/acmeiot serve --state ./var --hints --pairing-window 3600 $(ARGS)
 
 check: lint unit ## ruff, mypy, import arrows and unit tests with the newest libraries: run this often
 
@@ -28,26 +29,28 @@ lint: .venv/test-ready
 	.venv/bin/mypy
 
 unit: .venv/test-ready
-	$(PY) -m pytest $(UNIT) $(COVERED) $(if $(COVERED),--cov-report=term --cov-fail-under=100)
+	$(PY) -m pytest $(PARALLEL) $(UNIT) $(COVERED) $(if $(COVERED),--cov-report=term --cov-fail-under=100)
 
 unit-openwrt: .venv-openwrt/test-ready
-	.venv-openwrt/bin/python -m pytest $(UNIT)
+	.venv-openwrt/bin/python -m pytest $(PARALLEL) $(UNIT)
 
 unit-next: .venv-next/test-ready
 	@if [ -x .venv-next/bin/python ]; then \
-		echo ".venv-next/bin/python -m pytest $(UNIT)"; .venv-next/bin/python -m pytest $(UNIT); \
+		.venv-next/bin/python -m pytest $(PARALLEL) $(UNIT); \
 	else \
 		echo "NOT RUN on CPython 3.13 or later: $$(cat $<)"; \
 	fi
 
 fuzz: .venv/test-ready
-	@for target in $(wildcard tests/fuzz/fuzz_*.py); do \
-		echo "$$target for $(FUZZ_SECONDS) s"; \
-		PYTHONPATH=. $(PY) $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; \
-	done
+	@echo "each of tests/fuzz for $(FUZZ_SECONDS) s, two at a time"
+	@printf '%s\n' $(wildcard tests/fuzz/fuzz_*.py) | PYTHONPATH=. xargs -P 2 -I TARGET \
+		tests/fuzz/quietly $(PY) TARGET -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1
 
 interop: peers .venv/test-ready .venv-certbot/ready
 	$(PY) -m pytest $(wildcard tests/crash tests/hostile) tests/interop
+
+bench: peers .venv/test-ready ## whole issuances beside Caddy and Pebble, in one run; ARGS="--rounds 9" for steadier figures
+	@$(PY) -m tests.bench $(ARGS)
 
 peers:
 	@tests/apt-install test unpack

@@ -40,7 +40,14 @@ setup(
     extras_require={
         "router": ["pyroute2>=0.7.9"],
         "probe": ["scapy>=2.5"],
-        "test": ["pytest>=9", "hypothesis>=6.100", "pytest-cov>=5", "acme>=2.11", "josepy>=1.14"],
+        "test": [
+            "pytest>=9",
+            "pytest-cov>=5",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6.100",
+            "acme>=2.11",
+            "josepy>=1.14",
+        ],
         "check": ["mypy>=1.11", "ruff>=0.6"],
         "fuzz": ['atheris>=2.3; python_version < "3.14"'],
     },
