@@ -285,10 +285,11 @@ def restore(args: Namespace) -> None:
     from acmeiot.core.ports import StoreFull
     from acmeiot.store import backup as backups
     from acmeiot.store.errors import StateError
-    from acmeiot.store.sealed import BackupError
+    from acmeiot.store.sealed import MAX_SEALED, BackupError
 
     try:
-        sealed = Path(args.file).read_bytes()
+        with Path(args.file).open("rb") as file:
+            sealed = file.read(MAX_SEALED + 1)  # `unseal` refuses what is longer
     except OSError as error:
         raise CommandError(f"cannot read {args.file}: {error.strerror}") from None
     try:

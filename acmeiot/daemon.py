@@ -84,7 +84,8 @@ class Daemon:
         clock = SystemClock(RELEASED)
         lan = lan_facts(config, clock, events)
         state = Path(config.state)
-        store = SqliteStore(state)
+        # A database that is lost beside keys that are not: that home is restored, not started anew.
+        store = SqliteStore(state, create=not (state / "ca").exists())
         try:
             clock.raise_floor(store.newest_issue())
             # A known home is served at once, and signs when the time is known; a root is never
