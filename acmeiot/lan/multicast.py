@@ -45,10 +45,7 @@ class Heard:
 
 
 class MulticastDns:
-    """Asks on each LAN interface and listens for `window` seconds.
-
-    While nobody has answered it asks a second time and listens as long again.
-    """
+    """Asks on each LAN interface and listens for `window` seconds."""
 
     def __init__(
         self,
@@ -63,8 +60,11 @@ class MulticastDns:
         self._open = open_socket
         self._monotonic = monotonic
 
-    def ask(self, name: str) -> Heard:
-        """Return who answered for the name. Raises nothing: what failed stands in `problems`."""
+    def ask(self, name: str, *, insist: bool = True) -> Heard:
+        """Return who answered for the name. Raises nothing: what failed stands in `problems`.
+
+        With `insist`, silence is answered by a second question and as long a wait again.
+        """
         question = _Question(name)
         asked: list[str] = []
         problems: list[str] = []
@@ -72,7 +72,7 @@ class MulticastDns:
             try:
                 for interface in self._interfaces():
                     self._join(selector, interface, question, asked, problems)
-                self._listen(selector, question)
+                self._listen(selector, question, insist)
             except OSError as error:
                 problems.append(f"multicast DNS is not possible ({_reason(error)})")
             finally:
@@ -114,9 +114,8 @@ class MulticastDns:
             raise
         return link
 
-    def _listen(self, selector: selectors.BaseSelector, question: _Question) -> None:
+    def _listen(self, selector: selectors.BaseSelector, question: _Question, again: bool) -> None:
         ends = self._monotonic() + self._window
-        again = True
         packets = 0
         while selector.get_map() and packets < MAX_PACKETS:
             left = ends - self._monotonic()

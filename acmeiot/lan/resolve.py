@@ -128,7 +128,9 @@ class LanFacts:
         source = ", ".join(dict.fromkeys(host.source for host in hosts))
         conflict = None
         if ask_others and self._multicast is not None:
-            others = _strangers(addresses, self._multicast.ask(name).answers)
+            # Silence is the usual answer here, and nobody should wait twice for it.
+            heard = self._multicast.ask(name, insist=False)
+            others = _strangers(addresses, heard.answers)
             if others:
                 conflict = (
                     f"two answers for {name}: the {source} says {_list(addresses)}, but by "

@@ -31,10 +31,11 @@ class NameServer:
         self._udp, self._tcp = udp, tcp
         self.asked: list[str] = []
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # TCP first: its free ports are the scarcer ones on a busy machine.
+        self._streams = socket.create_server((host, 0), family=family)
+        self.port: int = self._streams.getsockname()[1]
         self._datagrams = socket.socket(family, socket.SOCK_DGRAM)
-        self._datagrams.bind((host, 0))
-        self.port: int = self._datagrams.getsockname()[1]
-        self._streams = socket.create_server((host, self.port), family=family)
+        self._datagrams.bind((host, self.port))
         self._threads = [
             threading.Thread(target=target, daemon=True)
             for target in (self._serve_udp, self._serve_tcp)

@@ -129,6 +129,20 @@ def test_nobody_answers(network: Network) -> None:
     )
 
 
+def seconds(insist: bool) -> float:
+    """Return how long a question lasts that nobody answers."""
+    began = time.monotonic()
+    assert MulticastDns(window=0.3).ask("quiet.local", insist=insist).answers == {}
+    return time.monotonic() - began
+
+
+def test_silence(network: Network) -> None:
+    """The window once, or twice where an answer is needed (Wi-Fi loses multicast)."""
+    assert (
+        0.3 <= network.call("router", seconds, False) < 0.6 <= network.call("router", seconds, True)
+    )
+
+
 def no_interface() -> Heard:
     """Ask where there is only loopback."""
     return MulticastDns(window=0.1, interfaces=lambda: lan_interfaces()[:0]).ask("a.local")

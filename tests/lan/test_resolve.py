@@ -31,7 +31,7 @@ class Rumour(MulticastDns):
         self.asked: list[str] = []
         self._answers = {source.replace("_", "."): given for source, given in answers.items()}
 
-    def ask(self, name: str) -> Heard:
+    def ask(self, name: str, *, insist: bool = True) -> Heard:
         """Return the test's answers."""
         self.asked.append(name)
         return Heard(self._answers, ("br-lan",))
