@@ -15,6 +15,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -29,8 +30,8 @@ from acmeiot.core.ports import Random
 from acmeiot.core.records import Csr, Leaf, LeafRequest
 from acmeiot.protocol import names
 from acmeiot.protocol.ari import certificate_id
-from acmeiot.protocol.errors import AcmeError, BadCsr, Malformed
-from acmeiot.protocol.jose import Jwk, b64encode
+from acmeiot.protocol.errors import BadCsr, Malformed
+from acmeiot.protocol.jose import b64encode, thumbprint
 from acmeiot.protocol.names import Identifier
 
 MAX_CSR: Final = 16 * 1024  # octets; an RSA-8192 request with a hundred names is a third of it
@@ -60,7 +61,8 @@ def read_csr(der: bytes) -> Csr:
         raise BadCsr(f"the CSR has {len(der)} octets, at most {MAX_CSR} are read")
     try:
         request = x509.load_der_x509_csr(der)
-        spki, key = _public_key(request)
+        public_key = request.public_key()
+        spki, key = _facts(public_key)
         identifiers = _identifiers(request)
         common_name = _common_name(request)
         hash_name = _hash_name(request)
@@ -83,6 +85,7 @@ def read_csr(der: bytes) -> Csr:
         spki=spki,
         spki_sha256=hashlib.sha256(spki).hexdigest(),
         jwk_thumbprint=key.thumbprint,
+        key=public_key,
     )
 
 
@@ -104,8 +107,7 @@ class _Key:
     thumbprint: str | None
 
 
-def _public_key(request: x509.CertificateSigningRequest) -> tuple[bytes, _Key]:
-    key = request.public_key()
+def _facts(key: CertificatePublicKeyTypes) -> tuple[bytes, _Key]:
     if isinstance(key, ec.EllipticCurvePublicKey):
         facts = _ec_key(key)
     elif isinstance(key, rsa.RSAPublicKey):
@@ -113,7 +115,7 @@ def _public_key(request: x509.CertificateSigningRequest) -> tuple[bytes, _Key]:
     elif isinstance(key, ed25519.Ed25519PublicKey):
         raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
         jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64encode(raw)}
-        facts = _Key("Ed25519", "Ed25519", 256, _thumbprint(jwk))
+        facts = _Key("Ed25519", "Ed25519", 256, thumbprint(jwk))
     elif isinstance(key, dsa.DSAPublicKey):
         raise BadCsr("DSA keys are not accepted; use P-384 or RSA of at least 3072 bits")
     else:
@@ -131,7 +133,8 @@ def _ec_key(key: ec.EllipticCurvePublicKey) -> _Key:
         "x": b64encode(point.x.to_bytes(size, "big")),
         "y": b64encode(point.y.to_bytes(size, "big")),
     }
-    return _Key("EC", f"EC {curve}", key.curve.key_size, _thumbprint(jwk))
+    known = thumbprint(jwk) if key.curve.name in _CURVES else None
+    return _Key("EC", f"EC {curve}", key.curve.key_size, known)
 
 
 def _rsa_key(key: rsa.RSAPublicKey) -> _Key:
@@ -143,15 +146,7 @@ def _rsa_key(key: rsa.RSAPublicKey) -> _Key:
     modulus = numbers.n.to_bytes((key.key_size + 7) // 8, "big")
     exponent = numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8, "big")
     jwk = {"kty": "RSA", "n": b64encode(modulus), "e": b64encode(exponent)}
-    return _Key("RSA", f"RSA {key.key_size}", key.key_size, _thumbprint(jwk))
-
-
-def _thumbprint(jwk: dict[str, str]) -> str | None:
-    """Return the thumbprint, None where no account here can have such a key."""
-    try:
-        return Jwk.parse(jwk).thumbprint
-    except AcmeError:
-        return None
+    return _Key("RSA", f"RSA {key.key_size}", key.key_size, thumbprint(jwk))
 
 
 def _hash_name(request: x509.CertificateSigningRequest) -> str:
@@ -244,7 +239,7 @@ class LeafSigner:
         """
         self._check_times(request)
         self._check_names(request.identifiers)
-        key = _leaf_key(request.spki)
+        key = _leaf_key(request)
         serial = profiles.serial_number(random)
         start = self._with_encipherment if request.key_encipherment else self._plain
         certificate = (
@@ -280,8 +275,8 @@ class LeafSigner:
                 raise ValueError(f"{identifier} is outside the name constraints of its issuer")
 
 
-def _leaf_key(spki: bytes) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
-    key = load_der_public_key(spki)
+def _leaf_key(request: LeafRequest) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+    key = request.key or load_der_public_key(request.spki)
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise ValueError("a leaf has an EC or RSA key")  # the profile has no other
     return key

@@ -121,6 +121,7 @@ class Issuance:
         end = order.not_after or min(start + self._policy.life(profile), self._issuer.longest())
         return LeafRequest(
             spki=csr.spki,
+            key=csr.key,
             identifiers=order.identifiers,
             profile=order.profile,
             not_before=start,

@@ -192,6 +192,9 @@ class Csr:
     spki: bytes  # DER
     spki_sha256: str  # hex
     jwk_thumbprint: str | None  # RFC 7638, where the key could be an account key
+    # The issuer's own form of the key, handed back to it: to read a P-384 key costs as much as to
+    # sign with one.
+    key: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,7 @@ class LeafRequest:
     not_before: int
     not_after: int
     key_encipherment: bool = False  # RSA keys only (specs 5.1)
+    key: object = field(default=None, compare=False, repr=False)  # `Csr.key`, if it was kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,9 +201,13 @@ def _okp_jwk(document: Mapping[str, Any]) -> Jwk:
 
 
 def _jwk(members: dict[str, str], alg: str, key: PublicKey) -> Jwk:
-    # RFC 7638 section 3: the required members, sorted, no white space. `members` is made so.
-    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode("ascii")
-    return Jwk(members, b64encode(hashlib.sha256(canonical).digest()), alg, key)
+    return Jwk(members, thumbprint(members), alg, key)
+
+
+def thumbprint(members: Mapping[str, str]) -> str:
+    """Return the RFC 7638 thumbprint of the required members of a JWK, which must be all."""
+    canonical = json.dumps(dict(members), separators=(",", ":"), sort_keys=True).encode("ascii")
+    return b64encode(hashlib.sha256(canonical).digest())
 
 
 def _member(document: Mapping[str, Any], name: str) -> bytes:
