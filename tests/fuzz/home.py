@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -45,14 +44,14 @@ class Idle(ThreadRunner):
 
 
 def authority() -> Authority:
-    """Return the home's authority, made once for all targets."""
-    folder = runner.folder("authority")
+    """Return the home's authority, made once for each target."""
+    folder = runner.folder(f"{runner.TARGET}-authority")
     return Authority.open(folder, AuthorityConfig(), now=NOW, record=lambda _: None)
 
 
 def open_home() -> Core:
     """Return the rules over a new store; one printer is known, and no resolver is."""
-    state = runner.folder(f"state-{os.getpid()}")
+    state = runner.folder(f"{runner.TARGET}-state")
     shutil.rmtree(state)
     config = Config(lease_files=(), hosts_files=(), limits="off", approval="auto")
     lan = LanFacts(table_of("192.168.1.20 printer"), UnicastDns([]), None, forced=False)

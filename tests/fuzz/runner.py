@@ -16,6 +16,7 @@ from pathlib import Path
 import atheris
 
 KEPT = Path(__file__).parents[2] / ".fuzz"
+TARGET = Path(sys.argv[0]).stem
 LONGEST = 10  # seconds that one input may take
 
 Parser = Callable[[bytes], object]
@@ -41,10 +42,10 @@ def run(*parsers: Parser, refusals: tuple[type[Exception], ...], seeds: Iterable
             with suppress(*refusals):
                 parse(data)
 
-    target, given = Path(sys.argv[0]).stem, sys.argv[1:]
-    options = [f"-artifact_prefix={folder('found')}/{target}-", f"-timeout={LONGEST}"]
+    given = sys.argv[1:]
+    options = [f"-artifact_prefix={folder('found')}/{TARGET}-", f"-timeout={LONGEST}"]
     if all(argument.startswith("-") for argument in given):
-        corpus = folder(target)
+        corpus = folder(TARGET)
         for seed in seeds:
             (corpus / hashlib.sha256(seed).hexdigest()).write_bytes(seed)
         given = [*given, str(corpus)]
