@@ -1,17 +1,23 @@
-"""DNS messages as a home's lookups need them; what they are is dnspython's business.
+"""DNS messages as a home's lookups need them; dnspython knows names and records.
 
-Here one question becomes bytes, and of an answer the few types of record are kept that are of
-use, each as plain text. dnspython is loaded with the first lookup.
+Here one question becomes bytes, and an answer is walked through record by record: the few types
+that are of use are read by dnspython and kept as plain text, all others are stepped over unread.
+dnspython's own reader of whole messages is left aside, because it looks for, and remembers, a
+class for each unknown type that an answer names: anybody on the link could make it grow for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import io
+import struct
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from dns.rrset import RRset
+    from dns.name import Name
+    from dns.wire import Parser
 
 A: Final = 1
 CNAME: Final = 5
@@ -19,8 +25,6 @@ TXT: Final = 16
 AAAA: Final = 28
 CAA: Final = 257
 _IN: Final = 1
-_QUERY: Final = 0
-
 NOERROR: Final = 0
 NXDOMAIN: Final = 3
 RCODES: Final = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
@@ -29,6 +33,8 @@ RCODES: Final = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "RE
 _TOP_BIT: Final = 0x8000
 
 MAX_RECORDS: Final = 64  # of the types that are read; a device has a handful of addresses
+MAX_SKIPPED: Final = 512  # of all others
+MAX_QUESTIONS: Final = 4
 MAX_CHAIN: Final = 8
 MAX_TEXT: Final = 1024  # bytes of one TXT record; a digest has 43
 
@@ -66,68 +72,83 @@ def query(name: str, kind: int, message_id: int, *, unicast_reply: bool = False)
 
     Recursion is desired, except with `unicast_reply`, the QU bit of RFC 6762 section 5.4.
     """
-    from dns.flags import Flag
-    from dns.message import make_query
-    from dns.rdataclass import RdataClass
-    from dns.rdatatype import RdataType
+    from dns.name import from_text
 
-    question_class = RdataClass.make(_IN | _TOP_BIT if unicast_reply else _IN)
-    message = make_query(name, RdataType.make(kind), question_class, id=message_id)
-    if unicast_reply:
-        message.flags = Flag(0)  # RFC 6762 section 18: no recursion
-    return message.to_wire()
+    flags, question_class = (0, _IN | _TOP_BIT) if unicast_reply else (0x0100, _IN)
+    header = struct.pack("!6H", message_id, flags, 1, 0, 0, 0)
+    question = io.BytesIO()
+    from_text(name).to_wire(question)
+    return header + question.getvalue() + struct.pack("!HH", kind, question_class)
 
 
 def read(wire: bytes) -> Message:
     """Return the message in `wire`; raise BadMessage for what is none."""
     from dns.exception import DNSException
-    from dns.flags import QR, TC
-    from dns.message import from_wire
+    from dns.wire import Parser
 
     try:
-        parsed = from_wire(wire, ignore_trailing=True)
-        if parsed.opcode() != _QUERY:
-            raise BadMessage("neither a query nor an answer to one")
-        # Answers, and what is added to them; the authority section is of no use here.
-        records = tuple(_records([*parsed.answer, *parsed.additional]))
+        return _read(Parser(wire))
+    except BadMessage:
+        raise
     except (DNSException, ValueError) as error:
         raise BadMessage(f"not a DNS message: {type(error).__name__}") from None
+
+
+def _read(parser: Parser) -> Message:
+    message_id, flags, questions, *counts = parser.get_struct("!6H")
+    if questions > MAX_QUESTIONS:
+        raise BadMessage(f"not a DNS message: it asks {questions} questions at once")
+    asked = []
+    for _ in range(questions):
+        name = _name(parser)
+        kind, _question_class = parser.get_struct("!HH")
+        asked.append((name, kind))
+    # Answers, and what is added to them; authority records are of no use here, and do no harm.
+    found = (_record(parser) for _ in range(min(sum(counts), MAX_RECORDS + MAX_SKIPPED)))
+    records = tuple(islice((one for one in found if one is not None), MAX_RECORDS))
     return Message(
-        parsed.id,
-        bool(parsed.flags & QR),
-        bool(parsed.flags & TC),
-        int(parsed.rcode()),
-        tuple((_name(asked), int(asked.rdtype)) for asked in parsed.question),
-        records[:MAX_RECORDS],
+        message_id,
+        bool(flags & 0x8000),
+        bool(flags & 0x0200),
+        flags & 0x000F,
+        tuple(asked),
+        records,
     )
 
 
-def _records(sets: Iterable[RRset]) -> Iterator[Record]:
-    for one in sets:
-        if one.rdclass & ~_TOP_BIT == _IN and one.rdtype in (A, AAAA, CNAME, TXT, CAA):
-            for data in one:
-                yield Record(_name(one), int(one.rdtype), _value(data))
-
-
-def _name(one: RRset) -> str:
-    return one.name.to_text(omit_final_dot=True).lower()
-
-
-def _value(data: Any) -> str:
-    from dns.rdata import GenericRdata, from_wire
+def _record(parser: Parser) -> Record | None:
+    """Return the next record, or None if it is of a type that is of no use."""
+    from dns.rdata import from_wire_parser
     from dns.rdataclass import RdataClass
 
-    if isinstance(data, GenericRdata):
-        # A class that dnspython does not know, because of the top bit: read it as what it is.
-        data = from_wire(RdataClass.IN, data.rdtype, data.data, 0, len(data.data))
-    if data.rdtype == CNAME:
-        return str(data.target.to_text(omit_final_dot=True)).lower()
-    if data.rdtype == TXT:
-        # RFC 8555 section 8.4 compares the strings of a record as one.
-        return _text(b"".join(data.strings))
-    if data.rdtype == CAA:
-        return f"{_text(data.tag).lower()} {_text(data.value)}"
-    return str(data.address)
+    name = _name(parser)
+    kind, record_class, _ttl, length = parser.get_struct("!HHIH")
+    if record_class & ~_TOP_BIT != _IN or kind not in _READERS:
+        parser.get_bytes(length)
+        return None
+    with parser.restrict_to(length):
+        data = from_wire_parser(RdataClass.IN, kind, parser)
+    return Record(name, kind, _READERS[kind](data))
+
+
+def _name(parser: Parser) -> str:
+    from dns.name import from_wire_parser
+
+    return _lower(from_wire_parser(parser))
+
+
+def _lower(name: Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
+
+
+_READERS: Final[Mapping[int, Callable[[Any], str]]] = {
+    A: lambda data: str(data.address),
+    AAAA: lambda data: str(data.address),
+    CNAME: lambda data: _lower(data.target),
+    # RFC 8555 section 8.4 compares the strings of a record as one.
+    TXT: lambda data: _text(b"".join(data.strings)),
+    CAA: lambda data: f"{_text(data.tag).lower()} {_text(data.value)}",
+}
 
 
 def _text(data: bytes) -> str:

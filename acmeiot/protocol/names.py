@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -167,6 +168,7 @@ def parse(document: Mapping[str, object]) -> Identifier:
     return {"dns": dns, "ip": ip}[kind](value)
 
 
+@lru_cache(maxsize=512)
 def is_lan(address: IPAddress) -> bool:
     """Tell whether the address is private, link-local or loopback (A-4.1-4).
 

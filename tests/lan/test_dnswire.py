@@ -93,6 +93,21 @@ def test_bounds() -> None:
     assert len(dnswire.read(long).records[0].value) == dnswire.MAX_TEXT
 
 
+def test_unknown_types_leave_nothing_behind() -> None:
+    """Anybody on the link may name any type and class; none may be remembered for it."""
+    import dns.rdata
+
+    dnswire.read(reply())
+    known = len(dns.rdata._rdata_classes)
+    wire = dnswire.query("a.lan", A, 0)
+    records = b"".join(
+        b"\xc0\x0c" + struct.pack("!HHIH", 1000 + i, 2000 + i, 10, 1) + b"x" for i in range(400)
+    )
+    many = wire[:2] + struct.pack("!5H", 0x8400, 1, 400, 0, 0) + wire[12:] + records
+    assert dnswire.read(many).records == ()
+    assert len(dns.rdata._rdata_classes) == known
+
+
 def test_every_cut_is_bad() -> None:
     """A message that ends anywhere else than it should is no message."""
     wire = reply()
