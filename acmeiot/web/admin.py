@@ -51,7 +51,8 @@ class AdminRoutes:
 
     def __init__(self, owner: Owner, steward: Steward, events: Events) -> None:
         self._owner, self._steward, self._events = owner, steward, events
-        self.app = bottle.Bottle(catchall=False)
+        self.app = bottle.Bottle()
+        self.app.config["catchall"] = False
         self.app.default_error_handler = _no_such_call
         for path, call in self._reads():
             self.app.route(path, "GET", self._guarded(_without_body(call)))

@@ -8,6 +8,7 @@ its own name to this address gets nothing (specs 6: DNS rebinding).
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +16,8 @@ from typing import Any, Final
 from acmeiot.protocol.errors import Malformed
 from acmeiot.protocol.names import IPAddress
 
-_MAX_HOST: Final = 270
+# An IPv6 address in brackets or anything else, and a port (RFC 9110 section 7.2).
+_HOST: Final = re.compile(r"(?:\[([^]]{1,64})]|([^][:]{1,255}))(?::[0-9]{0,5})?")
 
 
 class Misdirected(Malformed):
@@ -36,9 +38,8 @@ class Site:
     def base(self, environ: dict[str, Any]) -> str:
         """Return `scheme://host[:port]` as the client wrote it; raise Malformed (421)."""
         host = str(environ.get("HTTP_HOST", "")).lower()
-        name, port = _parts(host)
-        sane = not port or (port.isascii() and port.isdigit())
-        if len(host) > _MAX_HOST or not sane or not self._is_ours(name):
+        written = _HOST.fullmatch(host)
+        if written is None or not self._is_ours(written[1] or written[2]):
             raise Misdirected(
                 f"{host[:80]!a} is not a name of this server; use {self.default_base}"
             )
@@ -56,12 +57,3 @@ class Site:
         """Return the client's address; IPv4 that came through an IPv6 socket as IPv4."""
         text = str(environ.get("REMOTE_ADDR", ""))
         return text.removeprefix("::ffff:") if "." in text else text.partition("%")[0]
-
-
-def _parts(host: str) -> tuple[str, str]:
-    """Return name and port of a Host header; brackets of an IPv6 address are taken off."""
-    if host.startswith("["):
-        name, _, rest = host[1:].partition("]")
-        return name, rest.removeprefix(":")
-    name, _, port = host.partition(":")
-    return name, port

@@ -42,7 +42,8 @@ class TrustRoutes:
     ) -> None:
         self._authority, self._publisher, self._site = authority, publisher, site
         self._directory, self._events = directory, events
-        self.app = bottle.Bottle(catchall=False)
+        self.app = bottle.Bottle()
+        self.app.config["catchall"] = False
         self.app.default_error_handler = _plain_error
         for path, method, handler in self._routes():
             self.app.route(path, method, self._guarded(handler))

@@ -9,6 +9,7 @@ import ssl
 import tempfile
 import threading
 import time
+import warnings
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Self
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -46,6 +50,12 @@ class House:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        with warnings.catch_warnings():
+            # dnspython looks for modules that are not there, past an import hook of bottle 0.12
+            # that has no find_spec; later on it has them.
+            warnings.simplefilter("ignore", ImportWarning)
+            for kind in ("A", "AAAA", "CAA", "TXT"):
+                dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.from_text(kind))  # type: ignore[no-untyped-call]
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         self._names = self._stack.enter_context(NameServer(self._answer, self._answer))
         self.dns_port = self._names.port
