@@ -266,18 +266,27 @@ def backup(args: Namespace) -> None:
     if target.exists() and not args.force:
         raise CommandError(f"{target} exists; name another file, or overwrite it with --force")
     sealed = call(Path(args.state), "/backup", {"passphrase": _passphrase(args, twice=True)})
-    partial = target.with_name(target.name + ".part")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(sealed)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        _write_whole(target, sealed)
     except OSError as error:
         raise CommandError(f"cannot write {target}: {error.strerror}") from None
     answer = {"file": str(target), "bytes": len(sealed)}
     _show(args, answer, lambda a: [f"wrote {a['file']}, {a['bytes']} bytes"])
+
+
+def _write_whole(target: Path, data: bytes) -> None:
+    """Put the data on the disk under its name, all of it or nothing."""
+    partial = target.with_name(target.name + ".part")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def restore(args: Namespace) -> None:

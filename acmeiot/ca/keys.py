@@ -121,8 +121,10 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     try:
         _write_new(temporary, data, mode)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # of a full disk it does not say where it is
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync_directory(path.parent)
 
