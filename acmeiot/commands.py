@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from acmeiot.config import SOCKET
+from acmeiot.web import unixsocket
 
 Json = dict[str, Any]
 
@@ -34,14 +35,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Connect through the directory: a socket's own path may have 107 octets only."""
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(_TIMEOUT)
-            self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
-        finally:
-            os.close(folder)
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_TIMEOUT)
+        with unixsocket.address(self._path) as address:
+            self.sock.connect(address)
 
 
 def call(state: Path, path: str, body: Json | None = None) -> bytes:

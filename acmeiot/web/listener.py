@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from waitress.adjustments import Adjustments
 
+from acmeiot.web import unixsocket
 from acmeiot.web.connection import Connection, Stage, plain_address
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def bind_unix(path: Path, mode: int) -> socket.socket:
     # Without rights from the first instant; chmod then gives what was asked for.
     before = os.umask(0o777)
     try:
-        sock.bind(str(path))
+        with unixsocket.address(path) as address:
+            sock.bind(address)
     except OSError as fault:
         sock.close()
         raise OSError(fault.errno, f"cannot listen on {path}: {fault}") from fault
@@ -154,7 +156,8 @@ def _clear_stale(path: Path) -> None:
         raise FileExistsError(errno.EEXIST, f"{path} is in the way: it is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(str(path))
+            with unixsocket.address(path) as address:
+                probe.connect(address)
         except ConnectionRefusedError:
             path.unlink()
             return

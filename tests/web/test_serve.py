@@ -27,7 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from acmeiot.web import serve
+from acmeiot.web import serve, unixsocket
 from acmeiot.web.serve import Limits, Server
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class Client:
         self.rest = b""
         if isinstance(address, Path):
             self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.connect(str(address))
+            with unixsocket.address(address) as short:
+                self.sock.connect(short)
         else:
             origin = ("::1" if ":" in address[0] else source, 0)
             self.sock = socket.create_connection(address, 10, source_address=origin)
@@ -373,6 +374,7 @@ def test_an_application_that_fails_is_one_line_and_a_500(
 
 SERVER = """
 import signal, ssl, sys
+from acmeiot.web import unixsocket
 from acmeiot.web.serve import Server
 def app(environ, start):
     body = environ["wsgi.input"].read() or b"hello"
@@ -641,7 +643,9 @@ def serve_unix(path: Path) -> tuple[Server, threading.Thread]:
 def test_the_admin_socket_is_private_and_goes_with_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "admin.sock"
+    # Longer than the 107 octets that a socket's address may have.
+    path = tmp_path / ("deep" * 30) / "admin.sock"
+    path.parent.mkdir()
     first: list[int] = []
     chmod = Path.chmod
 
@@ -667,8 +671,8 @@ def test_the_admin_socket_is_private_and_goes_with_the_server(
 
 def test_a_dead_servers_socket_is_replaced_and_a_living_ones_is_not(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
+    with socket.socket(socket.AF_UNIX) as dead, unixsocket.address(path) as short:
+        dead.bind(short)
     server, thread = serve_unix(path)
     try:
         with Client(path, tls=False) as client:
