@@ -41,7 +41,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "runner", "wiring",
     ),
     # Speaks with a running server from outside it; `restore` puts a backup in place of one.
-    "commands": (*PORTS, "protocol", "store", "config"),
+    "commands": (*PORTS, "protocol", "store", "web", "config"),
     # Alone joins the two rows.
     "cli": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "client", "device", "trust",
