@@ -144,7 +144,7 @@ def _fail(error: Exception) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:  # without "[Errno 98]"
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    print(f"acmeiot: {text}", file=sys.stderr)
+    print(f"acmeiot: {' '.join(text.splitlines())}", file=sys.stderr)
     return 1
 
 

@@ -68,6 +68,14 @@ def compat(make_server: Serve) -> Running:
 
 
 @pytest.fixture
+def asking(make_server: Serve) -> Iterator[Running]:
+    """A server that asks its owner, whose clients are kept for a second only."""
+    running = make_server("--approval", "ask", "--limits", "off", toml="approval_wait = 1\n")
+    yield running.start()
+    running.stop()
+
+
+@pytest.fixture
 def client(server: Running) -> Client:
     """A client with a new account on the shared server."""
     return server.client()
