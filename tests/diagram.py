@@ -1,14 +1,15 @@
 """The picture of the state tables in the README. usage: python -m tests.diagram, to renew it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from acmeiot.protocol import states
 
 README: Final = Path(__file__).parents[1] / "README.md"
 BEGIN: Final = "<!-- states -->\n"
 END: Final = "<!-- /states -->\n"
-TABLES: Final = {
+TABLES: Final[Mapping[str, Mapping[Any, Any]]] = {
     "Order": states.ORDER,
     "Authorization": states.AUTHORIZATION,
     "Challenge": states.CHALLENGE,

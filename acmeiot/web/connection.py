@@ -205,6 +205,11 @@ class Connection:
         while self._unread and not self._closing:
             self._take_in()
             self._flush()
+            if self._request is not None and not self._unread:
+                # Head and body usually come one right after the other: look before waiting.
+                self._unread = self._sock.recv(RECEIVE_BYTES)
+                if not self._unread:
+                    return CLOSE
         return self._hang_up() if self._closing else READ
 
     def _enter(self, stage: Stage) -> None:

@@ -39,8 +39,8 @@ logger = logging.getLogger("acmeiot.web")
 ACCEPT_BURST: Final = 16
 # After how long without progress the next thread takes over, and after how many such pauses
 # without any event nobody needs to look.
-HELD_UP_SECONDS: Final = 0.005
-QUIET_TICKS: Final = 20
+HELD_UP_SECONDS: Final = 0.01
+QUIET_TICKS: Final = 10
 # How often time limits are looked at.
 TICK_SECONDS: Final = 1.0
 # How long answers in flight may take after `stop`.

@@ -50,6 +50,7 @@ def main() -> None:
 
 def _measure(home: Home, work: Path, end: ExitStack, args: argparse.Namespace) -> None:
     wanted = args.only or list(SERVERS)
+    starts = {name: _cold_starts(home, work, name, args.rounds) for name in wanted}
     running = [SERVERS[name](home, work, end) for name in wanted]
     responder = ["-m", "tests.bench.respond", PRINTER]
     home.printer.start(sys.executable, *responder, log=work / "respond.log")
@@ -64,6 +65,17 @@ def _measure(home: Home, work: Path, end: ExitStack, args: argparse.Namespace) -
                 if number >= 0:
                     rounds[server.name, clients].append(figures)
     _print(running, rounds)
+    for name, seconds in starts.items():
+        print(f"{name}: {statistics.median(seconds):.2f} s from start to ready, state present")
+
+
+def _cold_starts(home: Home, work: Path, name: str, times: int) -> list[float]:
+    """Start and stop the server; the first start makes its state and does not count."""
+    seconds = []
+    for _ in range(times + 1):
+        with ExitStack() as once:
+            seconds.append(SERVERS[name](home, work, once).cold_start)
+    return seconds[1:]
 
 
 def _round(home: Home, work: Path, server: Running, first: int, count: int, clients: int) -> Round:
@@ -73,10 +85,16 @@ def _round(home: Home, work: Path, server: Running, first: int, count: int, clie
         workers = []
         for number in range(clients):
             names = (str(number), str(first + number * share), str(share))
-            program = [sys.executable, "-m", "tests.bench.load", server.directory, server.root]
+            program: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "tests.bench.load",
+                server.directory,
+                server.root,
+            ]
             pipe = subprocess.PIPE
-            worker = home.printer.serving(*program, *names, log=log, stdout=pipe, stdin=pipe)
-            workers.append(end.enter_context(worker))
+            serving = home.printer.serving(*program, *names, log=log, stdout=pipe, stdin=pipe)
+            workers.append(end.enter_context(serving))
         for worker in workers:
             assert _line(worker, log) == b"ready\n"
         cpu, began = server.cpu_seconds(), time.perf_counter()
@@ -111,8 +129,8 @@ def _print(running: list[Running], rounds: dict[tuple[str, int], list[Round]]) -
         print("{:<9}{:>8}{:>13.1f}{:>9.1f}{:>9.1f}{:>9.2f}{:>10.1f}".format(name, clients, *row))
     for server in running:
         print(
-            f"{server.name}: {server.memory():.1f} MiB now, {server.memory('VmHWM'):.1f} MiB at "
-            f"its peak; {server.cold_start:.2f} s from start to ready"
+            f"{server.name}: {server.memory():.1f} MiB resident, "
+            f"{server.memory('VmHWM'):.1f} MiB at its peak"
         )
 
 

@@ -25,7 +25,9 @@ def main() -> None:
                 token = request.split(b" ")[1].rsplit(b"/", 1)[-1]
                 client = HOST.search(request)
                 body = token + ends[int(client[1])] if client else b"who?"
-                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                head = (
+                    f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                )
                 connection.sendall(head.encode() + body)
 
 

@@ -52,10 +52,18 @@ class Running:
 
 def acmeiot(home: Home, work: Path, end: ExitStack) -> Running:
     """Start this project's server with a durable store."""
-    options = ["--state", work / "state", "--name", "router.lan", "--limits", "off"]
+    options: list[str | Path] = [
+        "--state",
+        work / "state",
+        "--name",
+        "router.lan",
+        "--limits",
+        "off",
+    ]
     options += ["--listen", f"{ROUTER}:8555", "--http-listen", f"{ROUTER}:8556"]
     options += ["--approval", "auto", "--policy", "challenge", "--profile", "compat"]
-    command = [sys.executable, "-m", "acmeiot", "serve", *options, "--resolver", ROUTER]
+    options += ["--resolver", ROUTER]
+    command: list[str | Path] = [sys.executable, "-m", "acmeiot", "serve", *options]
     began = time.perf_counter()
     process = end.enter_context(
         home.router.serving(*command, log=work / "acmeiot.log", stdout=subprocess.PIPE)
@@ -76,7 +84,7 @@ def caddy(home: Home, work: Path, end: ExitStack) -> Running:
     directory = "https://router.lan:9443/acme/local/directory"
     env = ["env", f"XDG_DATA_HOME={work}", f"XDG_CONFIG_HOME={work}", f"HOME={work}"]
     began = time.perf_counter()
-    command = [*env, PEERS / "usr/bin/caddy", "run", "--config", config]
+    command: list[str | Path] = [*env, PEERS / "usr/bin/caddy", "run", "--config", config]
     process = end.enter_context(home.router.serving(*command, log=work / "caddy.log"))
     root = work / "caddy/pki/authorities/local/root.crt"
     took = _wait(home, directory, began)
@@ -94,7 +102,7 @@ def pebble(home: Home, work: Path, end: ExitStack) -> Running:
     directory = f"https://router.lan:{PEBBLE_PORT}/dir"
     quick = ["env", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0"]
     began = time.perf_counter()
-    command = [*quick, "pebble", "-config", config, "-dnsserver", f"{ROUTER}:53"]
+    command: list[str | Path] = [*quick, "pebble", "-config", config, "-dnsserver", f"{ROUTER}:53"]
     process = end.enter_context(home.router.serving(*command, log=work / "pebble.log"))
     return Running("pebble", process, directory, cert, _wait(home, directory, began))
 
