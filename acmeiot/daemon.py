@@ -6,8 +6,8 @@ and `upkeep` is what time brings: certificates and roots that follow each other,
 
 from __future__ import annotations
 
-import gc
 import errno
+import gc
 import ssl
 import threading
 import time
