@@ -7,7 +7,6 @@ and `upkeep` is what time brings: certificates and roots that follow each other,
 from __future__ import annotations
 
 import errno
-import gc
 import ssl
 import threading
 import time
@@ -26,6 +25,7 @@ from acmeiot.events import LogEvents
 from acmeiot.identity import Names
 from acmeiot.lan.resolve import LanFacts
 from acmeiot.protocol.messages import rfc3339
+from acmeiot.protocol.names import Identifier
 from acmeiot.runner import ThreadRunner
 from acmeiot.store.sqlite import SqliteStore
 from acmeiot.web import objects
@@ -43,6 +43,7 @@ _UPKEEP_IN_DOUBT: Final = 30  # while the clock is not yet set
 _FIRST_START: Final = "first start"
 _RENEW_SERVER: Final = 10 * 86400  # before its end; a third of its life
 _STOP: Final = 3  # seconds that validations under way are waited for at the end
+_LOOK_BACK: Final = 50  # entries of the audit
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
@@ -88,10 +89,10 @@ class Daemon:
         # A database that is lost beside keys that are not: that home is restored, not started anew.
         store = SqliteStore(state, create=not (state / "ca").exists())
         try:
-            clock.raise_floor(store.newest_issue())
+            clock.raise_floor(_last_signed(store))
             # A known home is served at once, and signs when the time is known; a root is never
             # made before that.
-            known = (state / TLS_FILE).exists()
+            known = (state / TLS_FILE).exists() and (state / "ca").exists()
             if not known and not _wait_for_time(clock, events, stopping):
                 store.close()
                 return None
@@ -173,9 +174,6 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until `stop`."""
-        # What is there now stays: the collector need not look through it, nor its pages change.
-        gc.collect()
-        gc.freeze()
         keeper = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
         keeper.start()
         try:
@@ -236,9 +234,13 @@ class Daemon:
     def _renew_server(self, now: int) -> None:
         """Give the listeners a new certificate; connections that are open keep theirs."""
         with self._renewing:
-            key, chain, until = self._authority.issue_server(
-                self._names.names, self._names.addresses, now
-            )
+            # A domain that was added since the root was made is in none of its constraints.
+            covered = [
+                name
+                for name in self._names.names
+                if self._authority.permits(Identifier("dns", name))
+            ]
+            key, chain, until = self._authority.issue_server(covered, self._names.addresses, now)
             path = self._state / TLS_FILE
             path.parent.mkdir(mode=0o700, exist_ok=True)
             for left in path.parent.glob(f".{path.name}.*"):
@@ -304,6 +306,16 @@ class Daemon:
 
         root = self._authority.root_spki_sha256
         return backup.seal(self._store, self._state, passphrase, now=self._clock.now(), root=root)
+
+
+def _last_signed(store: SqliteStore) -> int:
+    """Return a time at which this home is known to have signed, 0 if it never did.
+
+    A leaf may be dated into the future (R-21), which says nothing of the time now: the audit's
+    newest entries tell when that was.
+    """
+    seen = max((entry.at for entry in store.audit(_LOOK_BACK)), default=0)
+    return min(store.newest_issue(), seen)
 
 
 def _wait_for_time(clock: SystemClock, events: LogEvents, stopping: Callable[[], bool]) -> bool:

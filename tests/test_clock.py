@@ -1,0 +1,84 @@
+"""When the system's clock is believed (decision 9, specs 6 "no clock at boot")."""
+
+from __future__ import annotations
+
+import pytest
+
+from acmeiot import clock
+from acmeiot.clock import SystemClock
+
+DAY = 86400
+NOW = 1_800_000_000
+
+
+class FakeTime:
+    """The time module's part that the clock looks at."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.at = now
+
+    def time(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return 7.5
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    fake = FakeTime()
+    monkeypatch.setattr(clock, "time", fake)
+    return fake
+
+
+def test_now_is_whole_seconds(time: FakeTime) -> None:
+    time.at = NOW + 0.9
+    assert SystemClock(0).now() == NOW
+    assert SystemClock(0).monotonic() == 7.5
+
+
+def test_a_time_before_the_floor_is_doubted(time: FakeTime) -> None:
+    """It says which time it is, which it should be, and what it waits for."""
+    doubt = SystemClock(NOW + 1).doubt()
+    assert doubt is not None
+    assert "2027-01-15T08:00:00Z" in doubt
+    assert "2027-01-15T08:00:01Z" in doubt
+    assert "NTP" in doubt
+    assert SystemClock(NOW).doubt() is None
+
+
+def test_the_floor_only_rises(time: FakeTime) -> None:
+    one = SystemClock(NOW - 10)
+    one.raise_floor(NOW - 20)
+    time.at = NOW - 15
+    assert one.doubt()
+    one.raise_floor(NOW)
+    time.at = NOW - 1
+    assert one.doubt()
+    time.at = NOW
+    assert one.doubt() is None
+
+
+def test_a_jump_back_over_a_day_is_doubted(time: FakeTime) -> None:
+    """A correction by NTP is none; a battery that died is. Forwards the time may go."""
+    one = SystemClock(0)
+    assert one.doubt() is None
+    time.at = NOW + 1000 * DAY
+    assert one.doubt() is None
+    time.at = NOW + 999 * DAY
+    assert one.doubt() is None
+    time.at = NOW + 999 * DAY - 1
+    doubt = one.doubt()
+    assert doubt is not None
+    assert "went back" in doubt
+    assert "restart" in doubt
+    time.at = NOW + 1000 * DAY
+    assert one.doubt() is None
+    assert SystemClock(0).doubt() is None
+
+
+def test_a_jump_is_seen_though_only_now_was_asked(time: FakeTime) -> None:
+    one = SystemClock(0)
+    one.now()
+    time.at = NOW - 2 * DAY
+    assert one.doubt()
