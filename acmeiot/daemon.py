@@ -7,6 +7,7 @@ and `upkeep` is what time brings: certificates and roots that follow each other,
 from __future__ import annotations
 
 import errno
+import gc
 import ssl
 import threading
 import time
@@ -174,6 +175,9 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until `stop`."""
+        # What is there now stays: the collector need not look through it, nor its pages change.
+        gc.collect()
+        gc.freeze()
         keeper = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
         keeper.start()
         try:
