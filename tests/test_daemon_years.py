@@ -52,9 +52,9 @@ def served(port: int) -> bytes:
     """Return the certificate that a new connection is shown, DER."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", port), 10) as plain:
-        with context.wrap_socket(plain) as sock:
-            der = sock.getpeercert(binary_form=True)
+    plain = socket.create_connection(("127.0.0.1", port), 10)
+    with plain, context.wrap_socket(plain) as sock:
+        der = sock.getpeercert(binary_form=True)
     assert der is not None
     return der
 
@@ -64,11 +64,12 @@ def verified(chain: list[x509.Certificate], root: Path, at: int, folder: Path) -
     leaf, rest = folder / "leaf.pem", folder / "rest.pem"
     leaf.write_bytes(chain[0].public_bytes(Encoding.PEM))
     rest.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in chain[1:]))
-    command = ["openssl", "verify", "-x509_strict", "-attime", str(at), "-CAfile", root]
     done = subprocess.run(
-        [*command, "-untrusted", rest, "-verify_hostname", "router.lan", leaf],
+        [
+            *("openssl", "verify", "-x509_strict", "-attime", str(at), "-CAfile", str(root)),
+            *("-untrusted", str(rest), "-verify_hostname", "router.lan", str(leaf)),
+        ],
         capture_output=True,
-        text=True,
     )
     return done.returncode == 0
 
