@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from acmeiot.runner import ThreadRunner
+from acmeiot.runner import _AT_ONCE, _STAYING, _WAITING, ThreadRunner
 
 
 class Gate:
@@ -50,24 +50,41 @@ def test_a_slow_job_is_left_behind(gate: Gate) -> None:
 
 
 def test_too_many_jobs_are_refused(gate: Gate) -> None:
-    """Eight at once, 32 more in the queue; when some have ended there is room again."""
-    runner = ThreadRunner()
-    taken = [runner.start(gate, 0) for _ in range(50)]
-    assert taken == [True] * 40 + [False] * 10
-    for _ in range(8):
+    """So many at once, so many in the queue; when some have ended there is room again."""
+    runner, room = ThreadRunner(), _AT_ONCE + _WAITING
+    taken = [runner.start(gate, 0) for _ in range(room + 10)]
+    assert taken == [True] * room + [False] * 10
+    for _ in range(_AT_ONCE):
         assert gate.entered.acquire(timeout=5)
     assert not gate.entered.acquire(timeout=0.1)
     gate.open.set()
-    for _ in range(40):
+    for _ in range(room):
         assert gate.done.acquire(timeout=5)
     assert runner.stop(5)
+    assert runner.start(gate, 0) is False
+
+
+def test_only_some_requests_stay_for_their_proof(gate: Gate) -> None:
+    """Slow devices hold up a few of the web server's threads, never all."""
+    runner = ThreadRunner()
+    staying = [threading.Thread(target=runner.start, args=(gate, 10)) for _ in range(_STAYING)]
+    for one in staying:
+        one.start()
+        assert gate.entered.acquire(timeout=5)
+    began = time.monotonic()
+    assert runner.start(gate, 10)
+    assert time.monotonic() - began < 5
+    gate.open.set()
+    for one in staying:
+        one.join(5)
+        assert not one.is_alive()
 
 
 def test_the_end_waits_for_what_runs_and_drops_what_waits(gate: Gate) -> None:
     runner = ThreadRunner()
-    for _ in range(12):
+    for _ in range(_AT_ONCE + 4):
         assert runner.start(gate, 0)
-    for _ in range(8):
+    for _ in range(_AT_ONCE):
         assert gate.entered.acquire(timeout=5)
     assert runner.stop(0.05) is False
     assert runner.start(gate, 0) is False

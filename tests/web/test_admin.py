@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import sqlite3
 import stat
 import time
 from pathlib import Path
@@ -40,6 +41,29 @@ def test_status(server: Running, house: House, client: Client) -> None:
     for text in (server.directory, f"sha256:{server.root_hash}", "approval auto"):
         assert text in said
     assert "WARNING" not in said
+
+
+def test_status_warns(make_server: Serve) -> None:
+    """Specs 6: an audit that was altered, and a domain that the root does not cover."""
+    running = make_server("--approval", "auto").start()
+    running.ask("pair")
+    running.ask("pair")
+    running.stop()
+    database = sqlite3.connect(running.state / "acmeiot.sqlite")
+    database.execute("DROP TRIGGER audit_never_changes")
+    database.execute("UPDATE audit SET subject = 'nobody' WHERE seq = 3")
+    database.commit()
+    database.close()
+    running.arguments = (*running.arguments, "--domain", "lan", "--domain", "internal")
+    answer = running.start().ask("status")
+    assert answer["audit_broken_at"] == 3
+    assert answer["uncovered_domains"] == ["internal"]
+    warnings = [line for line in running.admin("status").splitlines() if "WARNING" in line]
+    assert warnings == [
+        "WARNING       the root does not cover internal: acmeiot rotate",
+        "WARNING       the audit was altered at entry 3",
+    ]
+    running.stop()
 
 
 def test_tables(server: Running, house: House, client: Client) -> None:
