@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-_AT_ONCE: Final = 8  # each may wait for a slow device
+# Each may wait ten seconds for a slow device, and so would all that queue behind it. A thread that
+# waits costs some 40 KiB.
+_AT_ONCE: Final = 32
 _WAITING: Final = 32  # more than these are refused with Retry-After
 # Requests that stay for their proof; the others answer `processing` at once, so that slow devices
 # never hold all of the web server's threads.
