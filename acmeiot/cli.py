@@ -18,9 +18,12 @@ _DEVICE_HELP: Final = "its id, name, address or MAC as `acmeiot devices` shows t
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    args = _parser().parse_args(arguments)
     try:
-        return int(args.run(args) or 0)
+        try:
+            args = _parser().parse_args(arguments)
+            return int(args.run(args) or 0)
+        finally:
+            sys.stdout.flush()  # here, where it can still be told that the reader has gone
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -64,6 +64,7 @@ def make_context(folder: Path, serial: int) -> ssl.SSLContext:
         )
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's default is none
     context.load_cert_chain(pem)
     return context
 
