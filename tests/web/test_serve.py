@@ -382,6 +382,7 @@ def app(environ, start):
     start("200 OK", [("Content-Length", str(len(body)))])
     return [body]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.minimum_version = ssl.TLSVersion.TLSv1_2
 context.load_cert_chain(sys.argv[1])
 server = Server()
 server.add_tls("127.0.0.1", 0, app, context)
