@@ -1,4 +1,7 @@
-"""The server as a whole under a clock that a test sets: waits, doubts, renewals, the end."""
+"""The server as a whole under a clock that a test sets: waits, doubts, renewals, the end.
+
+Fifteen years of it are in test_daemon_years.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import http.client
 import logging
 import signal
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ from acmeiot.config import Config, ConfigError, load
 from acmeiot.daemon import Daemon
 from acmeiot.events import LogEvents
 from tests.test_clock import FakeTime
-from tests.web.client import Client, Wire, lifetime
+from tests.web.client import Client, Wire, binding, lifetime
 from tests.web.house import House
 from tests.web.running import NAMES, Running, free_ports
 
@@ -85,12 +87,13 @@ class Home:
             assert not self.thread.is_alive()
         self.daemon = None
 
-    def client(self) -> Client:
+    def client(self, *, register: bool = True) -> Client:
         root = self.state.with_name("root.pem")
         root.write_bytes(self.plain("/root.pem")[1])
         wire = Wire(("127.0.0.1", self.ports[0]), root)
         client = Client(wire, f"https://router.lan:{self.ports[0]}/acme/directory")
-        client.register().ok(201)
+        if register:
+            client.register().ok(201)
         return client
 
     def plain(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
@@ -265,6 +268,37 @@ def test_a_leaf_dated_ahead_does_not_stop_the_clock(
     house.issue(client)
 
 
+# -- what time ends
+
+
+def test_a_pairing_key_expires(home: Make, now: FakeTime) -> None:
+    """R-18."""
+    here = home(require_pairing_key=True)
+    owner = here.start()._core.owner
+    client = here.client(register=False)
+    url = client.directory["newAccount"]
+    for wait, answered in ((61, 403), (59, 201)):
+        key = owner.accounts.make_pairing_key(60, "")
+        now.at += wait
+        eab = binding(key.kid, key.key, client.key.jwk, url)
+        assert client.register(externalAccountBinding=eab).status == answered
+
+
+def test_the_pairing_window_closes(home: Make, house: House, now: FakeTime) -> None:
+    """Decision 5."""
+    here = home(approval="ask", approval_wait=0)
+    running = here.start()
+    running._core.owner.devices.open_window(600)
+    house.issue(here.client())
+    now.at += 601
+    client = here.client()
+    (url,) = client.order("late.lan").ok(201)["authorizations"]
+    client.post(house.answer(client, client.post(url).ok())["url"], {}).ok()
+    (one,) = client.poll(url).ok()["challenges"]
+    assert one["error"]["type"].endswith(":userActionRequired")
+    assert running.status()["window_ends"] is None
+
+
 # -- what time brings
 
 
@@ -295,30 +329,6 @@ def test_a_new_root_is_in_the_handshake_at_once(home: Make, now: FakeTime) -> No
     assert after[0] != before[0]
     assert after[-1] != before[-1]
     assert after[-1].public_bytes(Encoding.PEM) == here.plain("/root.pem")[1]
-
-
-def test_fifteen_years(home: Make, now: FakeTime, tmp_path: Path) -> None:
-    """Everything follows everything else: each month's handshake verifies, by the root of then."""
-    here = home(root_days=1825, intermediate_days=400)
-    running = here.start()
-    roots = {running._authority.root_spki_sha256}
-    for _ in range(15 * 12):
-        now.at += 30.4 * DAY
-        running.upkeep()
-        roots.add(running._authority.root_spki_sha256)
-        chain = here.shown()
-        for name, part in (("leaf", chain[:1]), ("rest", chain[1:-1])):
-            (tmp_path / name).write_bytes(b"".join(c.public_bytes(Encoding.PEM) for c in part))
-        (tmp_path / "root").write_bytes(here.plain("/root.pem")[1])
-        said = subprocess.run(
-            ["openssl", "verify", "-x509_strict", "-attime", str(int(now.at)),
-             "-verify_hostname", "router.lan", "-CAfile", tmp_path / "root",
-             "-untrusted", tmp_path / "rest", tmp_path / "leaf"],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert said.returncode == 0, said.stdout + said.stderr
-    assert len(roots) == 4
-    assert running._store.verify_audit() is None
 
 
 def test_upkeep_goes_on_after_a_failure(
