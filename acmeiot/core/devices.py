@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from acmeiot.core.accounts import refuse_inactive
 from acmeiot.core.ownership import OwnershipRule
 from acmeiot.core.ports import Clock, Events, Lan, Random, Store
 from acmeiot.core.records import Account, AuditEntry, Device, NameTie
@@ -145,10 +146,13 @@ class Devices:
     def admit(self, newcomer: Newcomer) -> Device:
         """Return the device of a proved newcomer, decided where that can be done without a person.
 
-        Raise Unauthorized for a blocked one, UserActionRequired for a name of another device, and
-        when too many others wait already.
+        Raise Unauthorized for a blocked one or an ended account, UserActionRequired for a name of
+        another device, and when too many others wait already.
         """
         with self._store.writing():
+            # Forgotten while its proof was looked at, it must not come back as a stranger.
+            current = self._store.account(newcomer.account.id)
+            refuse_inactive(newcomer.account if current is None else current)
             self.refuse_blocked(newcomer.account, newcomer.remote)
             known = self._store.device_of(newcomer.account.id)
             device = self._seen(known or self._arrive(newcomer), newcomer)

@@ -137,10 +137,9 @@ class Orders:
         self, account: Account, proof: Identifier, now: int, subdomains: bool
     ) -> Authorization:
         """Return a valid authorization that can be used again (R-22), or a new one, stored."""
-        if not proof.wildcard:
-            usable = self._store.usable_authorization(account.id, proof, now, subdomains=subdomains)
-            if usable is not None:
-                return usable
+        usable = self._store.usable_authorization(account.id, proof, now, subdomains=subdomains)
+        if usable is not None:
+            return usable
         made = self._authorizations.make(account, proof, subdomains=subdomains)
         self._store.put_authorization(made)
         return made

@@ -93,6 +93,6 @@ def _account_id(kid: str, account_base: str) -> str:
     scheme, _, rest = kid.partition("://")
     host, _, kid_path = rest.partition("/")
     account_id = kid_path.removeprefix(path)
-    if scheme != "https" or not host or account_id == kid_path or "/" in account_id:
+    if scheme != "https" or not host or account_id == kid_path:
         raise AccountDoesNotExist(f"kid {kid[:200]!a} is not an account URL of this server")
     return account_id

@@ -560,6 +560,20 @@ def test_a_blocked_device_proves_nothing_more(asking: Home, guest: Client) -> No
     assert "has blocked this device" in str(guest.read(order).error)
 
 
+def test_forgotten_while_it_was_looked_at(asking: Home, guest: Client) -> None:
+    late = guest.order("printer.local")
+    held(guest)
+    asking.runner.later = True
+    guest.answer(late.authorizations[0])
+    asking.devices.open_window(60)
+    asking.owner.forget(device_of(guest).id)
+    asking.runner.finish()
+    assert asking.store.device_of(guest.account.id) is None  # no ghost of it, window or not
+    shown = guest.authorization(late)
+    assert shown.status is AuthorizationStatus.INVALID
+    assert "revoked by the owner" in str(shown.challenges[0].error)
+
+
 def test_too_many_strangers_fail_at_once(asking: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acmeiot.core.devices.MAX_PENDING", 1)
     held(asking.client())

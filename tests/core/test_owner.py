@@ -109,7 +109,7 @@ def test_a_full_disk_does_nothing_by_halves(home: Home, printer: Client, act: st
 
 def test_one_certificate_is_revoked_by_its_serial(home: Home, printer: Client) -> None:
     first, second = home.store.certificates()[0], printer.obtain(*BOTH)
-    octets = bytes.fromhex(first.serial.zfill(40)).hex(":").upper()
+    octets = bytes.fromhex(first.serial.zfill(42)).hex(":").upper()
     assert [c.id for c in home.owner.revoke(octets, 1)] == [first.id]  # as OpenSSL prints it
     assert [c.id for c in home.owner.revoke(second.serial)] == [second.id]
     assert {c.reason for c in home.store.certificates()} == {1, 9}
