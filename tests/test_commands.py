@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -158,23 +160,24 @@ def test_restore_of_what_is_no_backup(
 
 def test_a_passphrase_is_asked_for_twice(home: Running, tmp_path: Path) -> None:
     """On a terminal, without echo."""
-    import pty
-
     for words, code in ((("one two three", "one two four"), 1), (("one two three",) * 2, 0)):
-        child, terminal = pty.fork()
-        if not child:
-            line = ("backup", "--state", str(home.state), str(tmp_path / f"out{code}"))
-            os.execv(sys.executable, [sys.executable, "-m", "acmeiot", *line])
+        ours, theirs = pty.openpty()
+        out = tmp_path / f"out{code}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "acmeiot", "backup", "--state", home.state, out],
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
         said = b""
         for prompt, word in zip((b"Passphrase: ", b"Again: "), words, strict=True):
             while not said.endswith(prompt):
-                said += os.read(terminal, 1000)
-            os.write(terminal, word.encode() + b"\n")
-        status = os.waitpid(child, 0)[1]
+                said += os.read(ours, 1000)
+            os.write(ours, word.encode() + b"\n")
         with suppress(OSError):  # how a terminal says that its program is gone
-            said += os.read(terminal, 1000)
-        os.close(terminal)
-        assert os.waitstatus_to_exitcode(status) == code
+            while more := os.read(ours, 1000):
+                said += more
+        os.close(ours)
+        assert process.wait(20) == code
         assert b"three" not in said
-        assert (tmp_path / f"out{code}").exists() is (code == 0)
-    home.stop()
+        assert (b"the two passphrases differ" in said) is (code == 1)
+        assert out.exists() is (code == 0)

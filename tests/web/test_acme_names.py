@@ -9,7 +9,7 @@ from tests.web.house import House
 
 MALFORMED_NAMES = [
     "", ".", "a..lan", ".lan", "-a.lan", "a-.lan", "a_b.lan", "a b.lan", "a\0b.lan", "\u00e4.lan",
-    "x" * 64 + ".lan", ".".join(["x" * 60] * 5) + ".lan", "xn--.lan", "xn--99999.lan",
+    "x" * 64 + ".lan", ".".join(["x" * 60] * 5) + ".lan", "xn--.lan", "xn--a.lan", "xn--99999.lan",
     "ab--c.lan", "a*.lan", "*a.lan", "a.*.lan", "*.*.lan", "**.lan", "1.2.3.4", "http://a.lan",
     "a.lan:80", "a.lan/", "a@b.lan", "a.lan\n", "xn--MNCHEN-3YA.lan"[:6] + "!.lan",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import os
 import socket
 import sqlite3
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -220,16 +221,18 @@ def test_somebody_elses_socket(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(tmp_path / "admin.sock"))
             listener.listen()
-            child = os.fork()
-            if not child:
-                peer, _ = listener.accept()
-                peer.recv(1000)
-                peer.sendall(answer)
-                peer.close()
-                os._exit(0)
+            stranger = threading.Thread(target=talk, args=(listener, answer))
+            stranger.start()
             said = refused("status", "--state", tmp_path)
-            os.waitpid(child, 0)
+            stranger.join(10)
         assert said.startswith("1 the server"), said
+
+
+def talk(listener: socket.socket, answer: bytes) -> None:
+    peer, _ = listener.accept()
+    with peer:
+        peer.recv(1000)
+        peer.sendall(answer)
 
 
 # -- the socket itself
