@@ -20,7 +20,6 @@ from acmeiot.web import unixsocket
 Json = dict[str, Any]
 
 _TIMEOUT: Final = 60  # seconds; a backup's passphrase is stretched for a second or more
-_MIN_PASSPHRASE: Final = 8
 
 
 class CommandError(Exception):
@@ -313,6 +312,8 @@ def restore(args: Namespace) -> None:
 
 
 def _passphrase(args: Namespace, *, twice: bool) -> str:
+    from acmeiot.store.sealed import MIN_PASSPHRASE
+
     if args.passphrase_file:
         try:
             text = Path(args.passphrase_file).read_text("utf-8").rstrip("\r\n")
@@ -324,8 +325,8 @@ def _passphrase(args: Namespace, *, twice: bool) -> str:
             raise CommandError("the two passphrases differ")
     else:
         raise CommandError("no terminal to ask for the passphrase; use --passphrase-file")
-    if len(text) < _MIN_PASSPHRASE:
-        raise CommandError(f"a passphrase has at least {_MIN_PASSPHRASE} characters")
+    if len(text) < MIN_PASSPHRASE:
+        raise CommandError(f"a passphrase has at least {MIN_PASSPHRASE} characters")
     return text
 
 
