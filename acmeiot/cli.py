@@ -184,8 +184,10 @@ def _run(settings: Any, *, hints: bool) -> int:
     from acmeiot.core.ports import StoreFull
     from acmeiot.daemon import Daemon
     from acmeiot.events import LogEvents, to_stderr
+    from acmeiot.memory import use_one_arena
     from acmeiot.store.errors import StateError
 
+    use_one_arena()
     to_stderr(settings.verbose)
     stopped = False
 

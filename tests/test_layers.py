@@ -30,6 +30,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "clock": (*PORTS, "protocol"),
     "events": (*PORTS, "protocol"),
     "config": ("protocol",),
+    "memory": (),
     "runner": (*PORTS, "protocol"),
     "identity": ("protocol", "lan", "config"),
     # Joins the rooms of the server's row, which the daemon then runs as one process.
@@ -45,7 +46,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     # Alone joins the two rows.
     "cli": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "client", "device", "trust",
-        "clock", "events", "config", "daemon", "commands", "identity", "runner", "wiring",
+        "clock", "events", "config", "daemon", "commands", "identity", "memory", "runner", "wiring",
     ),
     "__main__": ("cli",),
     "__init__": (),

@@ -16,7 +16,8 @@ from acmeiot.web.objects import DIRECTORY, NEW_ACCOUNT, NEW_NONCE, NEW_ORDER
 from tests.crash.server import LOCALHOST, Server
 from tests.web.client import JOSE, Answer, Client, jws
 
-HALF_OPEN = 100  # from two addresses, or the server would not hold so many
+HALF_OPEN = 200  # as many as the server holds in all, so that every newcomer needs another to go
+ADDRESSES = 4  # that they come from, or it would not hold so many of them
 SLOW = 40  # of each kind
 PAUSE = 0.005  # seconds between two requests of a flood: the machine has other work too
 DRIP = 0.2  # seconds between two bytes of a slow client
@@ -52,8 +53,8 @@ class Hostile:
     def _acts(self) -> list[Callable[[str], None]]:
         return [
             self.new_accounts, self.bad_signatures, self.new_nonces, self.garbage,
-            self.half_open, self.half_open, self.slow_headers, self.slow_bodies,
-            self.huge_headers, self.huge_bodies, self.endless_bodies,
+            self.slow_headers, self.slow_bodies, self.huge_headers, self.huge_bodies,
+            self.endless_bodies, *[self.half_open] * ADDRESSES,
         ]  # fmt: skip
 
     def __enter__(self) -> Hostile:
@@ -90,7 +91,7 @@ class Hostile:
     def half_open(self, source: str) -> None:
         """Begin TLS handshakes and say no more."""
         with ExitStack() as stack:
-            for _ in range(HALF_OPEN // 2):
+            for _ in range(HALF_OPEN // ADDRESSES):
                 one = stack.enter_context(self._connect(source))
                 one.sendall(CLIENT_HELLO)
                 self.seen["half open"] += 1
