@@ -109,6 +109,7 @@ class Daemon:
 
     def listen(self) -> None:
         """Bind every listener; raise OSError naming the one that cannot be bound."""
+        self._server_until = self._kept_until()
         self.upkeep()
         context = self._tls_context()
         acme = AcmeRoutes(self._core.services, self._site("https"), self._core.meta)
@@ -235,20 +236,34 @@ class Daemon:
         if succeeded or now > (self._server_until or 0) - _RENEW_SERVER:
             self._renew_server(now)
 
+    def _covered_names(self) -> list[str]:
+        """Return the server's names, but for those of a domain added since the root was made."""
+        permits = self._authority.permits
+        return [name for name in self._names.names if permits(Identifier("dns", name))]
+
+    def _kept_until(self) -> int | None:
+        """Return until when the certificate of an earlier start serves; None for a new one."""
+        path = self._state / TLS_FILE
+        for left in path.parent.glob(f".{path.name}.*"):
+            left.unlink()  # of a write that a power cut ended; it holds a key
+        if not path.exists():
+            return None
+        try:
+            self._tls_context()
+            return self._authority.server_until(
+                path.read_bytes(), self._covered_names(), self._names.addresses
+            )
+        except (ssl.SSLError, ValueError) as error:
+            self._events.emit("tls", f"{path} cannot be used, making anew: {error}", warning=True)
+            return None
+
     def _renew_server(self, now: int) -> None:
         """Give the listeners a new certificate; connections that are open keep theirs."""
         with self._renewing:
-            # A domain that was added since the root was made is in none of its constraints.
-            covered = [
-                name
-                for name in self._names.names
-                if self._authority.permits(Identifier("dns", name))
-            ]
+            covered = self._covered_names()
             key, chain, until = self._authority.issue_server(covered, self._names.addresses, now)
             path = self._state / TLS_FILE
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            for left in path.parent.glob(f".{path.name}.*"):
-                left.unlink()  # of a write that a power cut ended; it holds a key
             keys.write_durably(path, key + chain)
             self._server_until = until
             self._server.use_context(self._tls_context())

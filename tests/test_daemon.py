@@ -5,6 +5,7 @@ Fifteen years of it are in test_daemon_years.py.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import http.client
 import logging
@@ -243,13 +244,39 @@ def test_a_known_home_is_served_before_the_time_is_known(
     assert here.plain("/trust")[0] == 200
     server = running.status()["server"]
     assert isinstance(server, dict)
-    assert server["not_after"] is None
+    assert server["not_after"] > sane + 28 * DAY, "the one from before is used again"
     now.at = sane
     running.upkeep()
     house.issue(client)
     server = running.status()["server"]
     assert isinstance(server, dict)
-    assert server["not_after"] > sane + 29 * DAY
+    assert server["not_after"] > sane + 28 * DAY
+
+
+def test_the_servers_certificate_is_kept_from_start_to_start(home: Make, now: FakeTime) -> None:
+    """No flash is written for a start; other names, a cut file or a late hour make a new one."""
+    here = home()
+
+    def after_a_start() -> list[x509.Certificate]:
+        here.start()
+        chain = here.shown()
+        here.stop()
+        return chain
+
+    first = after_a_start()
+    assert after_a_start() == first
+    here.config = dataclasses.replace(here.config, name=("router.lan", "gate.lan"))
+    renamed = after_a_start()
+    assert renamed[0] != first[0]
+    here.config = dataclasses.replace(here.config, name=("router.lan", "router.local"))
+    again = after_a_start()
+    assert again[0] not in (first[0], renamed[0])
+    pem = here.state / "tls/server.pem"
+    pem.write_bytes(pem.read_bytes()[:900])
+    mended = after_a_start()
+    assert mended[0] != again[0]
+    now.at += 21 * DAY
+    assert after_a_start()[0] != mended[0]
 
 
 def test_a_leaf_dated_ahead_does_not_stop_the_clock(

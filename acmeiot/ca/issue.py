@@ -63,7 +63,7 @@ def read_csr(der: bytes) -> Csr:
         request = x509.load_der_x509_csr(der)
         public_key = request.public_key()
         spki, key = _facts(public_key)
-        identifiers = _identifiers(request)
+        identifiers = names_in(request)
         common_name = _common_name(request)
         hash_name = _hash_name(request)
         verified = request.is_signature_valid
@@ -164,9 +164,10 @@ def _common_name(request: x509.CertificateSigningRequest) -> str | None:
     return str(values[0].value) if values else None
 
 
-def _identifiers(request: x509.CertificateSigningRequest) -> tuple[Identifier, ...]:
+def names_in(subject: x509.CertificateSigningRequest | x509.Certificate) -> tuple[Identifier, ...]:
+    """Return the alternative names; raise BadCsr for what is no DNS name or address."""
     try:
-        san = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        san = subject.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
     except x509.UnsupportedGeneralNameType as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate as X509Certificate
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificates
 from cryptography.x509.oid import NameOID
 
 from acmeiot.ca import crl, index, issue, keys, ocsp, profiles, succession
@@ -192,6 +192,20 @@ class Authority:
         leaf = view.leaves.sign(request, self._random)
         chain = (leaf.der, *view.chains[leaf.issuer_id][1])
         return keys.encode(key), b"".join(map(_pem, chain)), leaf.not_after
+
+    def server_until(
+        self, pem: bytes, server_names: Iterable[str], addresses: Iterable[str]
+    ) -> int | None:
+        """Return the notAfter of a server certificate made before; None if a new one is due.
+
+        It is, where names or addresses are others now, or the chain above it has changed.
+        """
+        chain = load_pem_x509_certificates(pem)
+        wanted = {*map(names.dns, server_names), *map(names.ip, addresses)}
+        above = tuple(one.public_bytes(Encoding.DER) for one in chain[1:])
+        if above != self.server_chain() or set(issue.names_in(chain[0])) != wanted:
+            return None
+        return Certified(chain[0]).not_after
 
     # Revocation.
 
