@@ -39,14 +39,14 @@ class SystemClock:
     def doubt(self) -> str | None:
         """Return why the time is not believed, None when it is."""
         now = self.now()
-        if now < self._floor:
-            return (
-                f"the clock says {rfc3339(now)}, which is before {rfc3339(self._floor)}, when this "
-                "CA is known to have been running; waiting for the time from the network (NTP)"
-            )
         if now < self._latest - _BACKWARDS:
             return (
                 f"the clock went back from {rfc3339(self._latest)} to {rfc3339(now)}; set it "
                 "right, or restart the service if the new time is the true one"
+            )
+        if now < self._floor:
+            return (
+                f"the clock says {rfc3339(now)}, which is before {rfc3339(self._floor)}, when this "
+                "CA is known to have been running; waiting for the time from the network (NTP)"
             )
         return None

@@ -17,6 +17,7 @@ from typing import Final
 
 from acmeiot import RELEASED, __version__
 from acmeiot.ca import keys
+from acmeiot.ca.profiles import BACKDATE
 from acmeiot.ca.publish import Publisher
 from acmeiot.ca.roots import Authority
 from acmeiot.clock import SystemClock
@@ -74,6 +75,7 @@ class Daemon:
         outside = Outside(store, clock, events, issuer, lan, self._runner)
         self._core = core(config, known_as, outside)
         self._publisher = Publisher(issuer, store, clock)
+        self._believe_issuer()
 
     @classmethod
     def open(cls, config: Config, events: LogEvents, stopping: Callable[[], bool]) -> Daemon | None:
@@ -257,8 +259,13 @@ class Daemon:
             self._events.emit("tls", f"{path} cannot be used, making anew: {error}", warning=True)
             return None
 
+    def _believe_issuer(self) -> None:
+        """Believe no time in which a leaf made now would begin before its issuer does."""
+        self._clock.raise_floor(self._authority.issuers()[0].not_before + BACKDATE)
+
     def _renew_server(self, now: int) -> None:
         """Give the listeners a new certificate; connections that are open keep theirs."""
+        self._believe_issuer()
         with self._renewing:
             covered = self._covered_names()
             key, chain, until = self._authority.issue_server(covered, self._names.addresses, now)

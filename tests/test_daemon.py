@@ -279,6 +279,19 @@ def test_the_servers_certificate_is_kept_from_start_to_start(home: Make, now: Fa
     assert after_a_start()[0] != mended[0]
 
 
+def test_a_clock_set_back_behind_the_issuer_is_not_believed(
+    home: Make, house: House, now: FakeTime
+) -> None:
+    """Decision 9: a leaf made then would begin before its issuer, which no verifier takes."""
+    here = home()
+    here.start()
+    client = here.client()
+    now.at -= 600
+    client.order(*PAIR).is_problem("serverInternal", 503)
+    now.at += 600
+    house.issue(client)
+
+
 def test_a_leaf_dated_ahead_does_not_stop_the_clock(
     home: Make, house: House, now: FakeTime
 ) -> None:
