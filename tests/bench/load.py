@@ -83,9 +83,12 @@ class Client:
         headers = {"User-Agent": "bench"}
         if body is not None:
             headers["Content-Type"] = "application/jose+json"
-        self.connection.request(method, path, body, headers)
-        response = self.connection.getresponse()
-        data = response.read()
+        try:
+            self.connection.request(method, path, body, headers)
+            response = self.connection.getresponse()
+            data = response.read()
+        except TimeoutError:
+            raise RuntimeError(f"{self.directory_url}: no answer to {method} {path}") from None
         self.nonce = response.headers.get("Replay-Nonce", self.nonce)
         if response.status >= 400:
             raise RuntimeError(f"{path}: {response.status} {data!r}")
