@@ -240,10 +240,6 @@ class Lan(Protocol):
         """Return the MAC that has this address, lower case with colons, if a table knows it."""
         ...
 
-    def has_tables(self) -> bool:
-        """Tell whether there is any lease source; without one the challenge alone proves."""
-        ...
-
     def caa(self, name: str) -> list[str]:
         """Return the issuers that the nearest CAA `issue` records name; [] where there are none.
 

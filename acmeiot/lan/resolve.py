@@ -111,10 +111,6 @@ class LanFacts:
         """Return the MAC that has this address, lower case with colons, if a table knows it."""
         return self._tables.mac_of(address)
 
-    def has_tables(self) -> bool:
-        """Tell whether a lease or hosts file is configured; it may be empty, or missing yet."""
-        return bool(self._tables.sources())
-
     def is_own(self, address: IPAddress) -> bool:
         """Tell whether the address is one of this machine's own."""
         return interfaces.is_own(address)

@@ -83,7 +83,6 @@ class Event(str, Enum):
     """All that can happen to any of them."""
 
     RESPOND = "respond"  # the client posts to a challenge
-    RETRY = "retry"  # the attempt did not count: try again
     PROVE = "prove"  # the proof was seen, and the owner allows it
     FAIL = "fail"  # the proof was wrong or missing
     EXPIRE = "expire"  # the time is up
@@ -108,7 +107,6 @@ ACCOUNT: Final[Table[AccountStatus]] = {
 
 CHALLENGE: Final[Table[ChallengeStatus]] = {
     (ChallengeStatus.PENDING, Event.RESPOND): ChallengeStatus.PROCESSING,
-    (ChallengeStatus.PROCESSING, Event.RETRY): ChallengeStatus.PENDING,
     (ChallengeStatus.PROCESSING, Event.PROVE): ChallengeStatus.VALID,
     (ChallengeStatus.PROCESSING, Event.FAIL): ChallengeStatus.INVALID,
 }

@@ -102,9 +102,6 @@ class FakeLan:
     def mac_of(self, address: str) -> str | None:
         return self.macs.get(address)
 
-    def has_tables(self) -> bool:
-        return bool(self.hosts)
-
     def caa(self, name: str) -> list[str]:
         return self.issuers.get(name, [])
 

@@ -106,12 +106,6 @@ def test_names_on_the_wire() -> None:
     assert {kind.value for kind in states.ChallengeType} == {"http-01", "tls-alpn-01", "dns-01"}
 
 
-def test_a_power_cut_leaves_a_challenge_that_can_be_tried_again() -> None:
-    """R-36: a challenge goes back to pending when the attempt did not count."""
-    started = step(states.CHALLENGE, ChallengeStatus.PENDING, Event.RESPOND)
-    assert step(states.CHALLENGE, started, Event.RETRY) is ChallengeStatus.PENDING
-
-
 def test_a_bad_csr_does_not_end_an_order() -> None:
     """R-23: only time or a lost authorization ends a ready order."""
     exits = {event for state, event in states.ORDER if state is OrderStatus.READY}
