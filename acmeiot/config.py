@@ -54,7 +54,9 @@ class Config:
     policy: str = ""  # "" = lease where there are lease tables, else challenge
     profile: str = "strict"  # compat also offers strict
     resolver: tuple[str, ...] = ()  # ADDR or ADDR:PORT; asked for every name when given
-    lease_files: tuple[str, ...] = ("/tmp/dhcp.leases",)  # noqa: S108 - OpenWrt's dnsmasq
+    # Debian's dnsmasq. OpenWrt keeps its leases in /tmp, which only there is no place where anybody
+    # may put a file first: its settings name them.
+    lease_files: tuple[str, ...] = ("/var/lib/misc/dnsmasq.leases",)
     hosts_files: tuple[str, ...] = ("/etc/hosts",)
     mdns: bool = True
     leaf_days: int = 30
