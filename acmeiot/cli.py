@@ -143,6 +143,12 @@ def _some_minutes(text: str) -> int:
     return _minutes(text, least=1)
 
 
+def _program() -> str:
+    """Return how this program was called, to be called so again."""
+    called = sys.argv[0]
+    return called if Path(called).name == "acmeiot" else f"{sys.executable} -m acmeiot"
+
+
 def _fail(error: Exception) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:  # without "[Errno 98]"
@@ -212,7 +218,7 @@ def _run(settings: Any, *, hints: bool) -> int:
         return _fail(error)
     print(daemon.ready_line, flush=True)
     if hints:
-        print(daemon.hints(), flush=True)
+        print(daemon.hints(_program()), flush=True)
     if not stopped:
         daemon.run()
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import shlex
 import ssl
 import threading
 import time
@@ -162,17 +163,20 @@ class Daemon:
         """Return the line that says that the server can be used."""
         return f"ready {self.directory} sha256:{self._authority.root_spki_sha256}"
 
-    def hints(self) -> str:
-        """Return what a person does next, with this server's own values filled in."""
+    def hints(self, program: str) -> str:
+        """Return what a person does next, with this server's own values filled in for a shell."""
         trust = self._site("http").default_base
-        domain = self._config.domain[0]
+        root, directory = shlex.quote(f"{trust}/root.pem"), shlex.quote(self.directory)
+        state = shlex.quote(str(self._state))
         return (
             f"Next, on a device named printer that has the address it is asked for:\n"
-            f"  curl -o root.pem {trust}/root.pem\n"
+            f"  curl -o root.pem {root}\n"
             f"  REQUESTS_CA_BUNDLE=root.pem certbot certonly --standalone "
             f"--elliptic-curve secp384r1 \\\n"
-            f"    --server {self.directory} -d printer.{domain} -d printer.local\n"
-            f"New devices: acmeiot devices, acmeiot approve ID --state {self._state}\n"
+            f"    --server {directory} -d printer.{self._config.domain[0]} -d printer.local\n"
+            f"Who waits, and to allow one:\n"
+            f"  {program} devices --state {state}\n"
+            f"  {program} approve ID --state {state}\n"
             f"Browsers: {trust}/trust"
         )
 

@@ -250,14 +250,16 @@ def test_hints_can_be_followed(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    said = [process.stdout.readline() for _ in range(7)]
+    said = [process.stdout.readline() for _ in range(9)]
     assert READY.fullmatch(said[0])
     plain = f"http://router.lan:{running.ports[1]}"
     assert f"curl -o root.pem {plain}/root.pem" in said[2]
     assert running.url("/acme/directory") in "".join(said[3:5])
     assert "-d printer.lan -d printer.local" in "".join(said[3:5])
-    assert f"acmeiot approve ID --state {running.state}" in said[5]
-    assert said[6] == f"Browsers: {plain}/trust\n"
+    done = subprocess.run(["sh", "-c", said[6]], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "none\n", "")
+    assert f" approve ID --state {running.state}" in said[7]
+    assert said[8] == f"Browsers: {plain}/trust\n"
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=20)[0] == ""
     assert process.returncode == 0

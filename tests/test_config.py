@@ -75,3 +75,9 @@ def test_endpoint(text: str, port: int | None, found: tuple[str, int]) -> None:
 def test_endpoint_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError, match=r"listen: .* is not ADDRESS:PORT such as 192\.168\.1\.1"):
         endpoint(text, "listen")
+
+
+def test_no_lease_file_by_default_where_anybody_may_put_one() -> None:
+    """Whoever writes the tables decides whose a name is; /tmp is the owner's on OpenWrt only."""
+    for text in Config().lease_files:
+        assert Path(text).parts[1] != "tmp"
