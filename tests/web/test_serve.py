@@ -167,6 +167,9 @@ class App:
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
         path = environ["PATH_INFO"]
+        if path == "/nothing":
+            start("204 No Content", [])
+            return [b""]
         answer: object = getattr(self, path.strip("/").split("/")[0])(environ, start)
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
@@ -227,6 +230,17 @@ def start(context: ssl.SSLContext) -> Iterator[Callable[..., Running]]:
             return running
 
         yield begin
+
+
+def test_an_answer_without_a_body_keeps_the_connection(start: Callable[..., Running]) -> None:
+    """R-3: a client fetches its nonce by 204 and goes on; waitress's own head would hang up."""
+    running = start()
+    with Client(running.tls) as client:
+        for _ in range(3):
+            status, headers, body = client.get("/nothing")
+            assert (status, body) == (204, b"")
+            assert not {"connection", "content-length", "transfer-encoding"} & set(headers)
+        assert client.get()[0] == 200
 
 
 def test_a_kept_alive_connection_serves_many_requests(start: Callable[..., Running]) -> None:
