@@ -169,7 +169,7 @@ class App:
         path = environ["PATH_INFO"]
         if path == "/nothing":
             start("204 No Content", [])
-            return [b""]
+            return []
         answer: object = getattr(self, path.strip("/").split("/")[0])(environ, start)
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
