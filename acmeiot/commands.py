@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import http.client
 import json
-import os
 import socket
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from acmeiot import durable
 from acmeiot.config import SOCKET
 from acmeiot.web import unixsocket
 
@@ -264,26 +264,11 @@ def backup(args: Namespace) -> None:
         raise CommandError(f"{target} exists; name another file, or overwrite it with --force")
     sealed = call(Path(args.state), "/backup", {"passphrase": _passphrase(args, twice=True)})
     try:
-        _write_whole(target, sealed)
+        durable.write(target, sealed)
     except OSError as error:
         raise CommandError(f"cannot write {target}: {error.strerror}") from None
     answer = {"file": str(target), "bytes": len(sealed)}
     _show(args, answer, lambda a: [f"wrote {a['file']}, {a['bytes']} bytes"])
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    """Put the data on the disk under its name, all of it or nothing."""
-    partial = target.with_name(target.name + ".part")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def restore(args: Namespace) -> None:

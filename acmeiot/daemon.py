@@ -16,8 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from acmeiot import RELEASED, __version__
-from acmeiot.ca import keys
+from acmeiot import RELEASED, __version__, durable
 from acmeiot.ca.profiles import BACKDATE
 from acmeiot.ca.publish import Publisher
 from acmeiot.ca.roots import Authority
@@ -275,7 +274,7 @@ class Daemon:
             key, chain, until = self._authority.issue_server(covered, self._names.addresses, now)
             path = self._state / TLS_FILE
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            keys.write_durably(path, key + chain)
+            durable.write(path, key + chain)
             self._server_until = until
             self._server.use_context(self._tls_context())
         self._events.debug("tls", f"the server's certificate is good until {rfc3339(until)}")

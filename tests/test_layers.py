@@ -19,8 +19,9 @@ PORTS = ("core.ports", "core.records")
 ARROWS: dict[str, tuple[str, ...]] = {
     "protocol": (),
     "core": ("protocol",),
-    "ca": (*PORTS, "protocol"),
-    "store": (*PORTS, "protocol"),
+    "durable": (),
+    "ca": (*PORTS, "protocol", "durable"),
+    "store": (*PORTS, "protocol", "durable"),
     "lan": (*PORTS, "protocol"),
     "validate": (*PORTS, "protocol", "lan"),
     "web": ("protocol", "core", "ca", "store", "validate"),
@@ -38,11 +39,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "protocol", "core", "ca", "lan", "validate", "web", "config", "identity", "runner",
     ),
     "daemon": (
-        *PORTS, "protocol", "ca", "store", "lan", "web", "clock", "events", "config", "identity",
-        "runner", "wiring",
+        *PORTS, "protocol", "durable", "ca", "store", "lan", "web", "clock", "events", "config",
+        "identity", "runner", "wiring",
     ),
     # Speaks with a running server from outside it; `restore` puts a backup in place of one.
-    "commands": (*PORTS, "protocol", "store", "web", "config"),
+    "commands": (*PORTS, "protocol", "store", "web", "config", "durable"),
     # Alone joins the two rows.
     "cli": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "client", "device", "trust",

@@ -19,6 +19,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from acmeiot import durable
 from acmeiot.ca import keys, profiles
 
 VERSION: Final = 1
@@ -160,7 +161,7 @@ def write(directory: Path, state: State, known: State | None) -> None:
         "crosses": [_text(cross) for cross in state.crosses],
         "intermediates": [_text(signer) for signer in state.intermediates],
     }
-    keys.write_durably(directory / INDEX, json.dumps(document, indent=1).encode("ascii"))
+    durable.write(directory / INDEX, json.dumps(document, indent=1).encode("ascii"))
 
 
 def read(directory: Path, repaired: Callable[[Path, int], None]) -> State | None:
@@ -216,7 +217,7 @@ def sweep(directory: Path, state: State) -> list[str]:
     left_over = [
         path
         for path in sorted(directory.iterdir())
-        if path.name.endswith(keys.TEMPORARY)
+        if path.name.endswith(durable.TEMPORARY)
         or (path.name.endswith(KEY_SUFFIX) and path.name not in wanted)
     ]
     for path in left_over:

@@ -7,8 +7,6 @@ and durable; a power cut leaves the old file or the new one, never a part (A-4.3
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,10 +22,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from acmeiot import durable
+
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
-TEMPORARY: Final = ".tmp"  # ends the name of a file that a crash may leave half written
 
 _MAKERS: Final[Mapping[str, Callable[[], PrivateKey]]] = {
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
@@ -81,7 +80,7 @@ def encode(key: PrivateKey) -> bytes:
 
 def save(path: Path, key: PrivateKey) -> None:
     """Write the key to `path`, durably, mode 0600; raise OSError with nothing changed."""
-    write_durably(path, encode(key))
+    durable.write(path, encode(key))
 
 
 def load(path: Path, repaired: Callable[[Path, int], None]) -> PrivateKey:
@@ -109,39 +108,3 @@ def _tighten(path: Path, repaired: Callable[[Path, int], None]) -> None:
     if mode & 0o077:
         path.chmod(0o600)
         repaired(path, mode)
-
-
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put `data` at `path` atomically and durably; raise OSError with the old file untouched.
-
-    The new file has its mode before it has any content. When this returns, file and name are on
-    the disk.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    try:
-        _write_new(temporary, data, mode)
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # of a full disk it does not say where it is
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    sync_directory(path.parent)
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    # O_EXCL: neither a leftover nor somebody's symbolic link is ever written through.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

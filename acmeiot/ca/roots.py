@@ -20,6 +20,7 @@ from cryptography.x509 import Certificate as X509Certificate
 from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificates
 from cryptography.x509.oid import NameOID
 
+from acmeiot import durable
 from acmeiot.ca import crl, index, issue, keys, ocsp, profiles, succession
 from acmeiot.ca.index import Certified, Signer, State
 from acmeiot.ca.profiles import BACKDATE
@@ -79,7 +80,7 @@ class Authority:
         if state is None:
             state = succession.founded(config, now, random)
             index.write(directory, state, None)
-            keys.sync_directory(directory.parent)
+            durable.sync_directory(directory.parent)
             _tell(record, now, "root", state.root)
             _tell(record, now, "intermediate", state.intermediate)
         index.sweep(directory, state)

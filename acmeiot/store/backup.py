@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from acmeiot import durable
 from acmeiot.core.ports import StoreFull
 from acmeiot.core.records import CRL_NUMBER, AuditEntry
 from acmeiot.store import schema, sealed
@@ -235,7 +236,7 @@ def _build(backup: Backup, state: Path, present: Stamp | None, now: int) -> Path
         finally:
             store.close()
         for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
-            _sync(folder)
+            durable.sync_directory(folder)
         ready = _beside(state, READY, now)
         building.rename(ready)
     except BaseException:
@@ -266,7 +267,7 @@ def _swap(state: Path, ready: Path, now: int) -> Path | None:
             kept.rename(state)
         shutil.rmtree(ready, ignore_errors=True)
         raise
-    _sync(state.parent)
+    durable.sync_directory(state.parent)
     return kept
 
 
@@ -283,16 +284,4 @@ def _write(root: Path, name: str, data: bytes) -> None:
     path = root / name
     for folder in reversed(PurePosixPath(name).parents):
         (root / folder).mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.write_new(path, data)

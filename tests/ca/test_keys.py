@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from acmeiot import durable
 from acmeiot.ca import keys
 
 
@@ -113,7 +114,7 @@ def test_unusable_keys_are_named(tmp_path: Path) -> None:
         (other, "a.key holds a .*Ed25519PrivateKey; this CA has EC and RSA keys only"),
     ]:
         path.unlink(missing_ok=True)
-        keys.write_durably(path, content)
+        durable.write(path, content)
         with pytest.raises(keys.BadKeyFile, match=message):
             keys.load(path, refuse)
 
@@ -122,14 +123,14 @@ def test_old_file_stays_when_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a"
-    keys.write_durably(path, b"old")
+    durable.write(path, b"old")
 
     def fsync(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left"):
-        keys.write_durably(path, b"new")
+        durable.write(path, b"new")
     assert path.read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["a"]
 
@@ -142,5 +143,5 @@ def test_nobody_elses_link_is_written_through(
     monkeypatch.setattr(secrets, "token_hex", lambda size: "0" * 2 * size)
     (tmp_path / ".a.00000000.tmp").symlink_to(victim)
     with pytest.raises(FileExistsError):
-        keys.write_durably(tmp_path / "a", b"new")
+        durable.write(tmp_path / "a", b"new")
     assert victim.read_bytes() == b"mine"
