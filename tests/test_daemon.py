@@ -28,10 +28,11 @@ from acmeiot import RELEASED, clock, daemon
 from acmeiot.config import Config, ConfigError, load
 from acmeiot.daemon import Daemon
 from acmeiot.events import LogEvents
+from tests.ports import free_ports
 from tests.test_clock import FakeTime
 from tests.web.client import Client, Wire, binding, lifetime
 from tests.web.house import House
-from tests.web.running import NAMES, Running, free_ports
+from tests.web.running import NAMES, Running
 
 DAY = 86400
 PAIR = ("printer.lan", "printer.local")

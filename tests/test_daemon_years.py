@@ -17,6 +17,7 @@ from acmeiot.ca.index import Certified
 from acmeiot.config import load
 from acmeiot.daemon import Daemon
 from acmeiot.events import LogEvents
+from tests.ports import free_ports
 
 WEEK = 7 * 86400
 YEARS = 15
@@ -40,12 +41,6 @@ def running(daemon: Daemon) -> Iterator[None]:
     finally:
         daemon.stop()
         thread.join()
-
-
-def free_port() -> int:
-    """Return a port that nobody uses just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def served(port: int) -> bytes:
@@ -80,7 +75,7 @@ def test_fifteen_years_without_a_restart(
     """Server certificate, intermediate and root are succeeded in time, each by itself."""
     clock = FakeTime(monkeypatch)
     state = tmp_path / "state"
-    port, http_port = free_port(), free_port()
+    port, http_port = free_ports()
     flags = {"state": str(state), "name": ["router.lan"], "listen": [f"127.0.0.1:{port}"]}
     config = load(None, {**flags, "http_listen": [f"127.0.0.1:{http_port}"]})
     daemon = Daemon.open(config, LogEvents(), lambda: False)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_ports
 from tests.web.client import Client, Wire
 from tests.web.house import House
-from tests.web.running import NAMES, READY, free_ports
+from tests.web.running import NAMES, READY
 
 LOCALHOST = "127.0.0.1"
 # Whatever happens to this process, the server does not outlive it.

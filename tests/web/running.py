@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,19 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_ports
 from tests.web.client import Client, Wire
 
 READY = re.compile(r"ready (https://\S+/acme/directory) sha256:([0-9a-f]{64})\n")
 NAMES = ("--name", "router.lan", "--name", "router.local")
-
-
-def free_ports(count: int = 2) -> list[int]:
-    """Return ports that nobody has now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 def acmeiot(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
