@@ -11,7 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from acmeiot import __version__
+from acmeiot import __version__, announcing, recipes
+from acmeiot.client import command as client_command
+from acmeiot.client.errors import AgentError, UsageError
+from acmeiot.device import command as device_command
+from acmeiot.trust import command as trust_command
 
 _DEVICE_HELP: Final = "its id, name, address or MAC as `acmeiot devices` shows them"
 
@@ -24,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(args.run(args) or 0)
         finally:
             sys.stdout.flush()  # here, where it can still be told that the reader has gone
+    except UsageError as error:
+        _fail(error)
+        return 2
+    except AgentError as error:
+        return _fail(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -51,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_admin(commands)
     _add_backup(commands)
+    for room in (announcing, recipes, client_command, device_command, trust_command):
+        room.add_parser(commands)
     return parser
 
 

@@ -25,9 +25,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "lan": (*PORTS, "protocol"),
     "validate": (*PORTS, "protocol", "lan"),
     "web": ("protocol", "core", "ca", "store", "validate"),
-    "client": ("protocol", "lan"),
-    "device": ("protocol", "lan", "client"),
-    "trust": ("protocol", "lan", "client"),
+    "client": ("protocol", "lan", "durable"),
+    "device": ("protocol", "lan", "client", "durable"),
+    "trust": ("protocol", "lan", "client", "durable"),
     "clock": (*PORTS, "protocol"),
     "events": (*PORTS, "protocol"),
     "config": ("protocol",),
@@ -44,10 +44,14 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     # Speaks with a running server from outside it; `restore` puts a backup in place of one.
     "commands": (*PORTS, "protocol", "store", "web", "config", "durable"),
+    # The same, and they know how the LAN is told of it, how clients are.
+    "announcing": ("protocol", "lan", "client", "config", "commands", "durable"),
+    "recipes": ("protocol", "client", "config", "commands", "durable"),
     # Alone joins the two rows.
     "cli": (
         "protocol", "core", "ca", "store", "lan", "validate", "web", "client", "device", "trust",
         "clock", "events", "config", "daemon", "commands", "identity", "memory", "runner", "wiring",
+        "announcing", "recipes",
     ),
     "__main__": ("cli",),
     "__init__": (),
@@ -58,8 +62,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "bottle": ("web",),
     "waitress": ("web",),
     "dns": ("lan",),
-    "pyroute2": ("lan.neighbours",),
-    "scapy": ("client.discover",),
+    "pyroute2": ("lan.neighbours", "lan.router"),
+    "scapy": ("client.probe",),
     "sqlite3": ("store",),
 }
 
@@ -352,8 +356,8 @@ def test_cycle_is_seen(tmp_path: Path) -> None:
         ("core/x.py", "import bottle", "web"),
         ("cli.py", "from waitress import serve", "web"),
         ("validate/dns01.py", "import dns.resolver", "lan"),
-        ("lan/resolve.py", "import pyroute2", "lan.neighbours"),
-        ("client/session.py", "def f() -> None:\n    from scapy.all import sr", "client.discover"),
+        ("lan/resolve.py", "import pyroute2", "lan.neighbours, lan.router"),
+        ("client/session.py", "def f() -> None:\n    from scapy.all import sr", "client.probe"),
         ("core/x.py", "import sqlite3", "store"),
     ],
 )

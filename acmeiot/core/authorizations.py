@@ -253,7 +253,7 @@ class Authorizations:
         identifier = attempt.authorization.identifier
         names = (identifier.value,) if identifier.type == "dns" else ()
         try:
-            with self._store.writing():
+            with self._store.writing(later=True):
                 device = self._devices.admit(Newcomer(attempt.account, attempt.remote, names))
                 if device.status is DeviceStatus.APPROVED:
                     self._succeed(attempt)

@@ -1,10 +1,10 @@
 """The last step: from a ready order and a CSR to a certificate (RFC 8555 section 7.4).
 
-A certificate costs a transaction for the order with its authorizations, one for each proof, and one
-for the certificate with the finished order. That one is the point of no return: the leaf is signed
-before it and handed out after it, so a crash never loses an issued certificate (R-36). All that the
-certificate rests on is looked at once more within it, so nothing is issued against a decision that
-came while it was signed.
+A certificate costs two transactions: one for the order with its authorizations, and one for the
+certificate with the finished order and the proofs. That one is the point of no return: the leaf is
+signed before it and handed out after it, so a crash never loses an issued certificate (R-36). All
+that the certificate rests on is looked at once more within it, so nothing is issued against a
+decision that came while it was signed.
 """
 
 from __future__ import annotations

@@ -77,8 +77,13 @@ class Store(Protocol):
     of what is not there returns None or an empty list.
     """
 
-    def writing(self) -> AbstractContextManager[None]:
-        """Open a transaction; blocks nest into the outermost one. One writer at a time."""
+    def writing(self, *, later: bool = False) -> AbstractContextManager[None]:
+        """Open a transaction; blocks nest into the outermost one. One writer at a time.
+
+        What an outermost block writes with `later` is seen by every read at once, but becomes
+        durable only with the next transaction, or when the store is closed. A power cut before
+        that undoes the block as a whole; so does a disk that fails in between.
+        """
         ...
 
     def account(self, account_id: str) -> Account | None: ...

@@ -5,7 +5,7 @@ or a restore, gets a clear refusal before it touches anything.
 
 Journal: WAL, with locking_mode EXCLUSIVE set before the first access. The WAL index then lives in
 this process's memory and no shared memory file is mapped, which JFFS2 could not do. Measured per
-certificate (three transactions) against a rollback journal: see tests/store/bench_store.py.
+certificate against a rollback journal: see tests/store/bench_store.py.
 synchronous is FULL: each commit is on the disk when it returns.
 """
 
@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ _CACHE_KIB: Final = 1024
 # A full check reads every page; above this size it would cost the start of the server too much,
 # and damage is then found when the page is read.
 _CHECKED_AT_OPEN: Final = 8 << 20
+
+_OF_SQLITE: Final = (StoreFull, StateError, sqlite3.Error)  # what `translated` returns
 
 Row = tuple[Any, ...]
 
@@ -67,33 +69,58 @@ class Database:
             if self._held is None:
                 return
             try:
+                # What waits was promised to nobody: a disk that is full may have it lost.
+                with suppress(StoreFull):
+                    self._commit_waiting()
                 self._connection.close()
             finally:
                 os.close(self._held)
                 self._held = None
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, later: bool = False) -> Iterator[None]:
         """Open a transaction; blocks nest into the outermost, and one that raises dooms them all.
 
-        The lock is held all the while: keep slow things (validation, signing) outside.
+        What an outermost block writes with `later` waits, seen by every read, for the next
+        transaction that commits; a power cut before that undoes it. The lock is held all the
+        while: keep slow things (validation, signing) outside.
         """
         with self._lock:
             if self._nested:
                 with self._inner():
                     yield
                 return
-            self._run("BEGIN IMMEDIATE", ())
+            waiting = self._connection.in_transaction
+            self._run("SAVEPOINT block" if waiting else "BEGIN IMMEDIATE", ())
             self._nested, self._failed = True, None
             try:
                 yield
                 if self._failed is not None:
                     raise self._failed
-                self._run("COMMIT", ())
+                if not later:
+                    self._run("COMMIT", ())
+                elif waiting:
+                    self._run("RELEASE block", ())
+            except BaseException:
+                self._undo(waiting=waiting)
+                raise
             finally:
                 self._nested, self._failed = False, None
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+
+    def _undo(self, *, waiting: bool) -> None:
+        """Undo a block; what waits from before it goes too if it was SQLite that failed."""
+        if not self._connection.in_transaction:
+            return  # SQLite has rolled back already
+        if waiting and not isinstance(self._failed, _OF_SQLITE):
+            self._connection.execute("ROLLBACK TO block")
+            self._connection.execute("RELEASE block")
+        else:
+            self._connection.execute("ROLLBACK")
+
+    def _commit_waiting(self) -> None:
+        if self._connection.in_transaction:
+            with self.writing():
+                pass
 
     def run(self, sql: str, values: Sequence[object] | dict[str, object] = ()) -> int:
         """Write with one statement and return how many rows it changed."""
@@ -101,7 +128,10 @@ class Database:
             if self._failed is not None:
                 # SQLite has rolled back already: going on would commit only what comes next.
                 raise self._failed
-            return self._run(sql, values).rowcount
+            if self._nested or not self._connection.in_transaction:
+                return self._run(sql, values).rowcount
+            with self.writing():
+                return self._run(sql, values).rowcount
 
     def one(self, sql: str, values: Sequence[object] = ()) -> Row | None:
         """Read one row."""
@@ -125,6 +155,7 @@ class Database:
         with self._lock:
             if self._nested:
                 raise RuntimeError("a snapshot in the middle of a transaction is no state at all")
+            self._commit_waiting()
             return self._connection.serialize()
 
     @contextmanager

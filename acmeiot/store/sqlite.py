@@ -60,8 +60,8 @@ class SqliteStore:
         """Let go of the state directory; no other verb may be called any more."""
         self._database.close()
 
-    def writing(self) -> AbstractContextManager[None]:
-        return self._database.writing()
+    def writing(self, *, later: bool = False) -> AbstractContextManager[None]:
+        return self._database.writing(later=later)
 
     # Accounts
 

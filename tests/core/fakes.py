@@ -170,7 +170,7 @@ class FakeRunner:
 class CountingStore(SqliteStore):
     """The real store, which counts its transactions and whose disk can be full.
 
-    What a power cut would leave is not tried here, so nothing waits for the disk.
+    Nothing waits for the disk; what a power cut takes is what SQLite has not committed.
     """
 
     def __init__(self, state: Path) -> None:
@@ -179,30 +179,43 @@ class CountingStore(SqliteStore):
         self.full = False
         self.meanwhile: list[Callable[[], None]] = []
         self._depth = 0
-        self._written = 0
+        self._uncommitted = 0  # rows
         self._database._connection.execute("PRAGMA synchronous = OFF")
         self._plain_run = self._database.run
         self._database.run = self._run  # type: ignore[method-assign]
 
+    def power_cut(self) -> None:
+        """Forget what waits for the next transaction; the rules must be made anew."""
+        if self._database._connection.in_transaction:
+            self._database._connection.execute("ROLLBACK")
+        self._uncommitted = 0
+
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, later: bool = False) -> Iterator[None]:
         while self.meanwhile and not self._depth:
             self.meanwhile.pop(0)()
-        with super().writing():
+        before = self._uncommitted
+        with super().writing(later=later):
             self._depth += 1
-            before = self._written
             try:
                 yield
+            except BaseException:
+                self._uncommitted = before
+                raise
             finally:
                 self._depth -= 1
-        if not self._depth and self._written > before:
-            self.transactions += 1
+        if not self._depth and not later:
+            self._committed()
 
     def _run(self, sql: str, values: Sequence[object] | dict[str, object] = ()) -> int:
         if self.full:
             raise StoreFull("cannot write: no space left on device")
         changed = self._plain_run(sql, values)
-        self._written += changed
-        if changed and not self._depth:
-            self.transactions += 1
+        self._uncommitted += changed
+        if not self._depth:
+            self._committed()
         return changed
+
+    def _committed(self) -> None:
+        self.transactions += self._uncommitted > 0
+        self._uncommitted = 0

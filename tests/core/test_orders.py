@@ -430,22 +430,22 @@ def test_under_auto_a_name_below_that_is_anothers_is_refused(home: Home) -> None
 # What it costs, decision 10
 
 
-def test_three_transactions_for_a_certificate(make_home: MakeHome) -> None:
+FIVE = (*BOTH, "192.168.1.20", "scanner.lan", "scanner.local")
+
+
+@pytest.mark.parametrize("names", [BOTH[:1], BOTH, FIVE])
+def test_two_transactions_for_a_certificate(make_home: MakeHome, names: tuple[str, ...]) -> None:
+    """The order, and the certificate with all proofs; the first brings its device along."""
     home = make_home(policy=Policy(offer_compat=True))
     client = home.client()
-    client.obtain("printer.lan", profile="compat")  # the first brings the device
-    home.clock.wait(DAY // 2)
-    before = home.store.transactions
-    client.obtain("printer.lan", profile="compat")
-    assert home.store.transactions - before == 3
-    client.prove(client.order(*BOTH))
-    before = home.store.transactions
-    client.obtain(*BOTH)  # a renewal within the hour proves nothing anew
-    assert home.store.transactions - before == 2
-    home.clock.wait(3600)
-    before = home.store.transactions
-    client.obtain(*BOTH)  # the order, a transaction for each proof, the certificate
-    assert home.store.transactions - before == 4
+    home.lan.lease("scanner", client.address, "02::20")
+    for _ in range(2):
+        before = home.store.transactions
+        order = client.order(*names, profile="compat")
+        assert home.store.transactions - before == 1
+        client.finalize(client.prove(order))
+        assert home.store.transactions - before == 2
+        home.clock.wait(3600)  # a renewal that proves everything anew
 
 
 def test_polling_writes_nothing(client: Client) -> None:

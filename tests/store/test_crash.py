@@ -72,3 +72,17 @@ def test_kill_in_the_first_start(state: Path) -> None:
         for path in state.iterdir():
             path.unlink()
         state.rmdir()
+
+
+def test_kill_while_something_waits(state: Path) -> None:
+    """What waits for the next transaction is undone whole; what was promised is there."""
+    command = [sys.executable, "-m", "tests.store.victim", "wait", str(state)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        process.kill()
+    store = SqliteStore(state, create=False)
+    assert store.orders_of("a", None, 9) == ["order-along", "order-promised"]
+    assert [entry.subject for entry in store.audit(9)] == ["along", "promised"]
+    assert store.verify_audit() is None
+    store.close()

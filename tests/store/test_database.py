@@ -74,6 +74,102 @@ def test_a_write_outside_a_block_is_durable(state: Path) -> None:
     assert [path.name for path in state.iterdir()] == [DATABASE]
 
 
+def later(store: SqliteStore, key: str = "waits") -> None:
+    """Write what waits for the next transaction."""
+    with store.writing(later=True):
+        store.put_fact(key, "seen")
+
+
+def on_disk(state: Path, key: str) -> bool:
+    return key.encode() in (state / f"{DATABASE}-wal").read_bytes()
+
+
+def test_what_waits_is_seen_and_goes_with_the_next_transaction(
+    store: SqliteStore, state: Path
+) -> None:
+    later(store)
+    later(store, "waits too")
+    assert (store.fact("waits"), store.fact("waits too")) == ("seen", "seen")
+    assert not on_disk(state, "waits")
+    with store.writing():
+        store.put_fact("a", "1")
+    assert on_disk(state, "waits")
+    assert on_disk(state, "waits too")
+
+
+def test_what_waits_goes_with_a_write_outside_a_block(store: SqliteStore, state: Path) -> None:
+    later(store)
+    store.put_fact("a", "1")
+    assert on_disk(state, "waits")
+
+
+def test_later_means_the_outermost_block(store: SqliteStore, state: Path) -> None:
+    with store.writing():
+        later(store)
+    assert on_disk(state, "waits")
+
+
+def test_what_waits_is_not_undone_with_the_next_block(store: SqliteStore, state: Path) -> None:
+    """A refusal of the rules is no failure of the disk, in an inner block either."""
+    later(store)
+    for kind in (False, True):
+        with pytest.raises(KeyError), store.writing(later=kind), store.writing():  # noqa: PT012
+            store.put_fact("a", "1")
+            raise KeyError
+    assert (store.fact("waits"), store.fact("a")) == ("seen", None)
+    store.put_fact("b", "1")
+    assert on_disk(state, "waits")
+    assert store.fact("a") is None
+
+
+def test_a_block_that_waits_is_all_or_nothing(store: SqliteStore) -> None:
+    with pytest.raises(KeyError), store.writing(later=True):  # noqa: PT012
+        store.put_fact("a", "1")
+        raise KeyError
+    store.put_fact("b", "1")
+    assert store.fact("a") is None
+
+
+def test_a_disk_that_fails_takes_what_waits(store: SqliteStore) -> None:
+    """SQLite wants everything undone then; it was promised to nobody."""
+    later(store)
+    connection = store._database._connection
+    connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreFull):
+        store.put_fact("a", "1")
+    connection.execute("PRAGMA query_only = OFF")
+    assert (store.fact("waits"), connection.in_transaction) == (None, False)
+    later(store)
+    store.put_fact("a", "1")
+    assert store.fact("waits") == "seen"
+
+
+def test_what_waits_goes_into_a_snapshot(store: SqliteStore, state: Path) -> None:
+    later(store)
+    assert b"waits" in store.snapshot()
+    assert on_disk(state, "waits")
+
+
+def test_what_waits_is_kept_at_the_end(state: Path) -> None:
+    store = SqliteStore(state)
+    later(store)
+    store.close()
+    store = SqliteStore(state)
+    assert store.fact("waits") == "seen"
+    store.close()
+
+
+def test_the_end_on_a_disk_that_fails(state: Path) -> None:
+    store = SqliteStore(state)
+    store.put_fact("a", "1")
+    later(store)
+    store._database._connection.execute("PRAGMA query_only = ON")
+    store.close()
+    store = SqliteStore(state)
+    assert (store.fact("a"), store.fact("waits")) == ("1", None)
+    store.close()
+
+
 def test_every_commit_is_flushed(store: SqliteStore) -> None:
     """synchronous=FULL, no shared memory, no mapping: see the module's docstring."""
 

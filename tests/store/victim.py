@@ -6,6 +6,7 @@ It prints one line for each thing that has been promised to be on the disk.
 from __future__ import annotations
 
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from tests.store import samples
 from tests.store.samples import NOW
 
 
-def issue(store: SqliteStore, name: str) -> None:
+def issue(store: SqliteStore, name: str, *, later: bool = False) -> None:
     """Write what one certificate writes, in one block, all of it named after `name`."""
-    with store.writing():
+    with store.writing(later=later):
         store.put_order(samples.order("a", id=f"order-{name}"))
         store.put_certificate(samples.certificate("a", id=f"certificate-{name}"))
         store.append_audit(AuditEntry(NOW, "issue", name))
@@ -40,6 +41,16 @@ def commit_for_ever(state: Path, start: str) -> None:
         issue(store, str(number))
         say(str(number))
         number += 1
+
+
+def wait_for_ever(state: Path) -> None:
+    """Leave something uncommitted until somebody kills this process."""
+    store = SqliteStore(state)
+    issue(store, "along", later=True)
+    issue(store, "promised")
+    issue(store, "waiting", later=True)
+    say("waits")
+    signal.pause()
 
 
 def write_until_refused(store: SqliteStore, prefix: str, most: int = 3000) -> None:
@@ -104,6 +115,8 @@ if __name__ == "__main__":
     match verb:
         case "commit":
             commit_for_ever(Path(where), *rest)
+        case "wait":
+            wait_for_ever(Path(where))
         case "fill":
             fill_the_disk(Path(where))
         case "break":

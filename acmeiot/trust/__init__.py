@@ -1,0 +1,1 @@
+"""The agent on a laptop: believes exactly this home's root on exactly this network."""

@@ -1,0 +1,1 @@
+"""One module a trust store; all offer the same few acts."""
