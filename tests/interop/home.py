@@ -69,8 +69,8 @@ def home(work: Path) -> Iterator[Home]:
         resolv.write_text(f"nameserver {ROUTER}\n", encoding="ascii")
         router.run("mount", "--bind", resolv, "/etc/resolv.conf")
         router.run("mount", "--bind", bundle, "/etc/ssl/certs/ca-certificates.crt")
-        printer, pid = router.beside()
-        router.run(*f"ip link add lan type veth peer name lan netns {pid}".split())
+        printer = router.beside()
+        router.run(*f"ip link add lan type veth peer name lan netns {printer.pid}".split())
         for host, *addresses in ((router, ROUTER, NAMESERVER), (printer, PRINTER)):
             for address in addresses:
                 host.run("ip", "address", "add", f"{address}/24", "dev", "lan")

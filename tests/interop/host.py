@@ -11,9 +11,11 @@ from typing import Self
 class Host:
     """A machine to run programs on; what was started on it ends with `end`."""
 
-    def __init__(self, end: ExitStack, enter: list[str]) -> None:
+    def __init__(self, end: ExitStack, pid: int, user: list[str]) -> None:
+        self.pid = pid  # of the process that the namespaces live by
         self._end = end
-        self._enter = enter
+        self._user = user
+        self._enter = _entry(pid, user)
 
     @classmethod
     def first(cls, end: ExitStack) -> Self:
@@ -25,13 +27,12 @@ class Host:
         mapped = ["--map-root-user"] if os.geteuid() else []
         user = ["--user", "--preserve-credentials"] if mapped else []
         pid = _hold(end, ["unshare", *mapped, "--net", "--mount"])
-        return cls(end, _entry(pid, user))
+        return cls(end, pid, user)
 
-    def beside(self) -> tuple[Self, int]:
-        """Make another machine that is not yet linked to this one; its process id names it."""
+    def beside(self) -> Self:
+        """Make another machine that is not yet linked to this one."""
         pid = _hold(self._end, [*self._enter, "unshare", "--net", "--mount"])
-        user = [word for word in self._enter if word in ("--user", "--preserve-credentials")]
-        return type(self)(self._end, _entry(pid, user)), pid
+        return type(self)(self._end, pid, self._user)
 
     def run(
         self, *argv: str | Path, env: Mapping[str, str] | None = None, fails: bool = False
