@@ -352,6 +352,48 @@ def test_a_restart_leaves_a_challenge_that_can_be_tried_again(client: Client) ->
     assert client.prove(order).status is OrderStatus.READY  # R-36
 
 
+@pytest.mark.parametrize("proved", [1, 2])
+def test_a_power_cut_leaves_challenges_that_can_be_answered_again(
+    asking: Home, proved: int
+) -> None:
+    """R-36: what no transaction has kept is as if it had not been asked for, device and all."""
+    asking.devices.open_window(60)
+    client = asking.client()
+    order = client.order(*BOTH)
+    for authorization_id in order.authorizations[:proved]:
+        assert client.answer(authorization_id)[1].status is ChallengeStatus.VALID
+    assert client.read(order).status is (OrderStatus.PENDING, OrderStatus.READY)[proved - 1]
+    assert asking.audited("approve") == [asking.device(client).id]
+
+    asking.store.power_cut()
+    asking.start()
+    assert (asking.store.devices(), asking.audited("approve")) == ([], [])
+    assert client.read(order).status is OrderStatus.PENDING
+    for number in range(2):
+        authorization = client.authorization(order, number)
+        assert authorization.status is AuthorizationStatus.PENDING
+        assert {one.status for one in authorization.challenges} == {ChallengeStatus.PENDING}
+    assert client.finalize(client.prove(order)).status is OrderStatus.VALID
+
+    asking.store.power_cut()
+    asking.start()
+    assert client.read(order).status is OrderStatus.VALID
+    assert asking.audited("approve") == [asking.device(client).id]
+    assert asking.store.verify_audit() is None
+
+
+def test_a_proof_is_kept_with_whatever_is_written_next(asking: Home) -> None:
+    """Another device's order, the owner's word: all that was seen before it is kept with it."""
+    client, nas = asking.client(), asking.client("nas", "192.168.1.30", "02::30")
+    asking.devices.open_window(60)
+    order = client.prove(client.order(*BOTH))
+    nas.order("nas.lan", "nas.local")
+    asking.store.power_cut()
+    asking.start()
+    assert client.read(order).status is OrderStatus.READY
+    assert asking.device(client).status is DeviceStatus.APPROVED
+
+
 def test_too_many_at_once_are_sent_away(client: Client) -> None:
     home, order = client.home, client.order("printer.lan")
     home.runner.full = True

@@ -72,10 +72,7 @@ class Stubborn:
         # A nonce in stock, as clients have it: the one that a restarted server refuses.
         self._until_answered(lambda: self.client.get(self.client.directory["newNonce"], "HEAD"))
         made = self.post(self.client.directory["newOrder"], {"identifiers": ids(*names)})
-        order = made.ok(201)
-        for url in order["authorizations"]:
-            self.prove(url)
-        return self.finish(made.header("Location") or "", order, names)
+        return self.finish(made.header("Location") or "", made.ok(201), names)
 
     def prove(self, url: str) -> None:
         """Answer the challenge, again where the server forgot that it was answered."""
@@ -88,9 +85,13 @@ class Stubborn:
         assert authorization["status"] == "valid", authorization
 
     def finish(self, url: str, order: dict[str, Any], names: tuple[str, ...]) -> Downloaded:
-        """Finalize and download."""
+        """Prove, finalize and download; prove again where the server forgot what was proved."""
         csr = b64(request(certificate_key(), names))
-        order = self.post(order["finalize"], {"csr": csr}).ok()
+        while order["status"] in ("pending", "ready"):
+            for authorization in order["authorizations"]:
+                self.prove(authorization)
+            self.post(order["finalize"], {"csr": csr})
+            order = self.post(url).ok()
         while order["status"] == "processing":
             time.sleep(PAUSE)
             order = self.post(url).ok()

@@ -159,11 +159,14 @@ def test_what_waits_is_kept_at_the_end(state: Path) -> None:
     store.close()
 
 
-def test_the_end_on_a_disk_that_fails(state: Path) -> None:
+def test_the_end_on_a_disk_that_fails(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreFull
+
     store = SqliteStore(state)
     store.put_fact("a", "1")
     later(store)
-    store._database._connection.execute("PRAGMA query_only = ON")
+    monkeypatch.setattr(store._database, "_run", refuse)
     store.close()
     store = SqliteStore(state)
     assert (store.fact("a"), store.fact("waits")) == ("1", None)
