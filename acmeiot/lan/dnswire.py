@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 A: Final = 1
 CNAME: Final = 5
+PTR: Final = 12
 TXT: Final = 16
 AAAA: Final = 28
+SRV: Final = 33
 CAA: Final = 257
 _IN: Final = 1
 NOERROR: Final = 0
@@ -37,6 +39,7 @@ MAX_SKIPPED: Final = 512  # of all others
 MAX_QUESTIONS: Final = 4
 MAX_CHAIN: Final = 8
 MAX_TEXT: Final = 1024  # bytes of one TXT record; a digest has 43
+MAX_STRINGS: Final = 32  # of one TXT record
 
 
 class BadMessage(ValueError):
@@ -47,12 +50,14 @@ class BadMessage(ValueError):
 class Record:
     """One resource record.
 
-    `value` is an address, a name in lower case, a TXT's text, or a CAA's tag, blank and value.
+    `value` is an address, a name in lower case, a TXT's text, a CAA's tag, blank and value, or an
+    SRV's priority, weight, port and target. `strings` are a TXT's own (RFC 6763 section 6.1).
     """
 
     name: str
     type: int
     value: str
+    strings: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,8 @@ def _record(parser: Parser) -> Record | None:
         return None
     with parser.restrict_to(length):
         data = from_wire_parser(RdataClass.IN, kind, parser)
-    return Record(name, kind, _READERS[kind](data))
+    strings = tuple(data.strings[:MAX_STRINGS]) if kind == TXT else ()
+    return Record(name, kind, _READERS[kind](data), strings)
 
 
 def _name(parser: Parser) -> str:
@@ -145,6 +151,8 @@ _READERS: Final[Mapping[int, Callable[[Any], str]]] = {
     A: lambda data: str(data.address),
     AAAA: lambda data: str(data.address),
     CNAME: lambda data: _lower(data.target),
+    PTR: lambda data: _lower(data.target),
+    SRV: lambda data: f"{data.priority} {data.weight} {data.port} {_lower(data.target)}",
     # RFC 8555 section 8.4 compares the strings of a record as one.
     TXT: lambda data: _text(b"".join(data.strings)),
     CAA: lambda data: f"{_text(data.tag).lower()} {_text(data.value)}",

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from acmeiot.lan import dnswire
-from acmeiot.lan.dnswire import AAAA, CAA, CNAME, TXT, A, BadMessage, Record
+from acmeiot.lan.dnswire import AAAA, CAA, CNAME, PTR, SRV, TXT, A, BadMessage, Record
 
 RECORDS = [
     ("printer.lan.", "A", "192.168.1.20"),
@@ -21,6 +21,9 @@ RECORDS = [
     ("t.lan.", "TXT", '"one" "two"'),
     ("t.lan.", "TXT", '"\\255\\010"'),
     ("lan.", "CAA", '0 Issue "ca.lan; account=1"'),
+    ("_s._tcp.lan.", "PTR", "Home\\032CA._s._tcp.lan."),
+    ("home\\032ca._s._tcp.lan.", "SRV", "0 5 8555 Router.lan."),
+    ("none._s._tcp.lan.", "SRV", "0 0 0 ."),
     ("x.lan.", "MX", "10 printer.lan."),
     ("x.lan.", "SVCB", "1 . alpn=h2"),
 ]
@@ -41,12 +44,14 @@ def test_query_is_what_dnspython_reads() -> None:
     assert asked.to_text().split("\n") == dns.message.make_query(
         "_acme-challenge.printer.lan", "TXT", id=4711
     ).to_text().split("\n")
+    instance = dns.message.from_wire(dnswire.query("home\\032ca._s._tcp.lan", SRV, 1))
+    assert instance.question[0].name.labels[0] == b"home ca"
     assert dnswire.query("a.local", A, 1, unicast_reply=True)[2:4] == b"\0\0"
     assert dnswire.query("a.local", A, 1, unicast_reply=True)[-2:] == b"\x80\x01"
 
 
 def test_read() -> None:
-    """The five types, names in lower case, TXT strings joined; others are passed by."""
+    """The seven types, names in lower case, TXT strings joined; others are passed by."""
     message = dnswire.read(reply())
     assert (message.id, message.response, message.truncated, message.rcode) == (7, True, False, 0)
     assert message.questions == (("printer.lan", A),)
@@ -55,8 +60,11 @@ def test_read() -> None:
         Record("printer.lan", A, "192.168.1.21"),
         Record("printer.lan", AAAA, "fd00::20"),
         Record("www.lan", CNAME, "printer.lan"),
-        Record("t.lan", TXT, "onetwo"),
-        Record("t.lan", TXT, "\\xff\n"),
+        Record("t.lan", TXT, "onetwo", (b"one", b"two")),
+        Record("t.lan", TXT, "\\xff\n", (b"\xff\n",)),
+        Record("_s._tcp.lan", PTR, "home\\032ca._s._tcp.lan"),
+        Record("home\\032ca._s._tcp.lan", SRV, "0 5 8555 router.lan"),
+        Record("none._s._tcp.lan", SRV, "0 0 0 ."),
         Record("lan", CAA, "issue ca.lan; account=1"),
     }
 
@@ -91,6 +99,9 @@ def test_bounds() -> None:
     texts = struct.pack("!HHIH", TXT, 1, 10, 20 * 256) + text * 20
     long = wire[:2] + struct.pack("!5H", 0x8400, 1, 1, 0, 0) + wire[12:] + b"\xc0\x0c" + texts
     assert len(dnswire.read(long).records[0].value) == dnswire.MAX_TEXT
+    short = struct.pack("!HHIH", TXT, 1, 10, 200) + b"\1x" * 100
+    split = wire[:2] + struct.pack("!5H", 0x8400, 1, 1, 0, 0) + wire[12:] + b"\xc0\x0c" + short
+    assert dnswire.read(split).records[0].strings == (b"x",) * dnswire.MAX_STRINGS
 
 
 def test_unknown_types_leave_nothing_behind() -> None:
