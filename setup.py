@@ -28,7 +28,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["acmeiot", "acmeiot.*"]),
-    package_data={"acmeiot": ["py.typed", "**/*.html", "**/*.css", "**/*.sql", "**/*.tpl"]},
+    package_data={"acmeiot": ["py.typed", "**/*.html", "**/*.css", "**/*.sql", "recipes/*.sh"]},
     entry_points={"console_scripts": ["acmeiot = acmeiot.cli:main"]},
     install_requires=[
         "cryptography>=41.0.7",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from acmeiot import durable
 from acmeiot.config import SOCKET
+from acmeiot.protocol.fingerprint import words
 from acmeiot.web import unixsocket
 
 Json = dict[str, Any]
@@ -97,6 +98,7 @@ def _status_lines(answer: Json) -> Iterable[str]:
     yield f"directory     {answer['directory']}"
     yield f"root          {root['name']}, until {_day(root['not_after'])}"
     yield f"              sha256:{root['sha256']}"
+    yield f"              {words(bytes.fromhex(root['sha256']))}"
     yield f"intermediate  until {_day(answer['intermediate']['not_after'])}"
     until = answer["server"]["not_after"]
     yield f"server        {'until ' + _day(until) if until else 'not renewed since the start'}"

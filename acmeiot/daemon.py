@@ -294,10 +294,12 @@ class Daemon:
         return {
             "version": __version__,
             "directory": self.directory,
+            "domain": self._config.domain[0],
             "root": {
                 "name": self._authority.root_name,
                 "sha256": self._authority.root_spki_sha256,
                 "not_after": self._authority.roots()[0].not_after,
+                "pem": self._authority.root_pem.decode("ascii"),
             },
             "intermediate": {"not_after": self._authority.issuers()[0].not_after},
             # null until the clock lets a new one be made

@@ -1,0 +1,23 @@
+# shellcheck shell=sh disable=SC2154 # the lines above this part set them
+# Caddy asks for one certificate a name, which only a server run with --profile compat gives.
+conf=${CADDYFILE:-/etc/caddy/Caddyfile}
+site=${SITE:-'root * /usr/share/caddy
+	file_server'}
+[ ! -e "$conf" ] || {
+	cp "$conf" "$conf.before-acmeiot"
+	echo "the file that was there is now $conf.before-acmeiot"
+}
+mkdir -p "$(dirname "$conf")"
+cat >"$conf" <<CONF
+{
+	acme_ca $directory
+	acme_ca_root $root
+	key_type p384
+	email owner@$name.$domain
+}
+
+$name.$domain, $name.local {
+	$site
+}
+CONF
+echo "wrote $conf; have Caddy read it: systemctl reload caddy"
