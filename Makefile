@@ -20,6 +20,10 @@ help: ## list the verbs
 run: .venv/run-ready ## set up what is needed, then serve in the foreground with state in ./var; ARGS="..." adds options
 	@exec .venv/bin/acmeiot serve --state ./var --hints --pairing-window 3600 $(ARGS)
 
+demo: .venv/test-ready ## a whole home in network namespaces: a printer and a laptop join; root or user namespaces
+	@tests/apt-install demo
+	@$(PY) -m tests.home.demo
+
 check: lint unit ## ruff, mypy, import arrows and unit tests with the newest libraries: run this often
 
 test: peers lint unit unit-openwrt unit-next fuzz interop ## everything that CI runs
@@ -53,7 +57,7 @@ bench: peers .venv/test-ready ## whole issuances beside Caddy and Pebble, in one
 	@$(PY) -m tests.bench $(ARGS)
 
 peers:
-	@tests/apt-install test unpack
+	@tests/apt-install demo test unpack
 
 clean: ## remove what the verbs made, but not ./var
 	rm -rf .venv .venv-* .peers .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
@@ -95,5 +99,5 @@ clean: ## remove what the verbs made, but not ./var
 	$(PIP) --python .venv-certbot/bin/python install --upgrade certbot
 	@touch $@
 
-.PHONY: help run check test lint unit unit-openwrt unit-next fuzz interop peers clean
+.PHONY: help run demo check test lint unit unit-openwrt unit-next fuzz interop peers clean
 .DELETE_ON_ERROR:
