@@ -1,1 +1,1 @@
-"""The agent on a printer, camera or NAS: gets its certificate and keeps it good."""
+"""The agent on a printer, NAS or Pi: it gets this device's certificates and keeps them good."""
