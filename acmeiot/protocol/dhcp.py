@@ -35,6 +35,7 @@ MAX_PATH: Final = 128
 _MAX_OPTIONS: Final = 512  # of one message
 _MAX_DATA: Final = 4096  # octets of one option, all its parts together
 _MAX_IGNORED: Final = 16
+_MAX_REASON: Final = 200
 _MARK: Final = struct.pack("!I", ENTERPRISE)
 # RFC 3986 section 3.3; a second slash at the start would name another host.
 _PATH: Final = re.compile(r"/(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
@@ -160,7 +161,7 @@ class _Reader:
 
     def ignore(self, option: str, why: str) -> None:
         if len(self.ignored) < _MAX_IGNORED:
-            self.ignored.append(f"option {option}: {why}")
+            self.ignored.append(f"option {option}: {why[:_MAX_REASON]}")
 
     def take(self, option: str, candidates: Iterable[bytes | Mapping[int, bytes]]) -> bool:
         """Take the first reading that holds a server's name; tell whether there is one."""
@@ -330,8 +331,8 @@ def _name(data: bytes) -> str:
         labels = text.split(b".")
     elif any(b"." in label for label in labels):
         raise BadOption("a label has a dot in it")
-    if len(data) > names.MAX_NAME + 2 or not all(labels):
-        raise BadOption("no name, an empty label, or one too long")
+    if not all(labels):
+        raise BadOption("no name, or an empty label")
     return server_name(b".".join(labels).decode("latin-1"))
 
 
