@@ -9,6 +9,7 @@ before any signature is checked.
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,11 @@ from acmeiot.client.errors import AgentError
 from acmeiot.protocol import fingerprint
 
 MAX_CHAIN: Final = 16  # a leaf, an intermediate, three old roots' crosses, a root: six are usual
+MAX_PEM: Final = 256 * 1024
 _MAX_NAME: Final = 80
+_PEM: Final = re.compile(
+    rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----\r?\n?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Root:
     @property
     def pem(self) -> bytes:
         """Return the certificate as PEM."""
-        return ssl.DER_cert_to_PEM_cert(self.der).encode("ascii")
+        return pem(self.der)
 
     @property
     def words(self) -> str:
@@ -132,6 +137,26 @@ def vouched(old: Root, new: Root, certificates: Iterable[bytes]) -> bool:
         _spki_sha256(one) == new.sha256 and one.subject == target.subject
         for one in _follow(anchor, heirs, _signs)
     )
+
+
+def pem(der: bytes) -> bytes:
+    """Return a certificate as PEM."""
+    return ssl.DER_cert_to_PEM_cert(der).encode("ascii")
+
+
+def split_pem(text: bytes) -> tuple[bytes, ...]:
+    """Return the DER certificates of a PEM text that has nothing else; raise AgentError.
+
+    A private key in what a server sent would be a trap (RFC 8555 section 9.1).
+    """
+    blocks = _PEM.findall(text[: MAX_PEM + 1])
+    if len(text) > MAX_PEM or not blocks or _PEM.sub(b"", text).strip():
+        raise AgentError("certificates in PEM, and nothing else, were expected")
+    try:
+        ders = [ssl.PEM_cert_to_DER_cert(one.decode("ascii").strip()) for one in blocks]
+    except ValueError:
+        raise AgentError("a certificate in PEM cannot be read") from None
+    return tuple(one.public_bytes(Encoding.DER) for one in _parsed(ders))
 
 
 def trusting(*roots: Root) -> ssl.SSLContext:
