@@ -1,7 +1,6 @@
 """This machine's own interfaces and addresses, as the kernel says by netlink.
 
-Two dumps of rtnetlink, read with `struct`: nothing to import, and it works where /proc/net is
-stripped, as OpenWrt's is.
+Dumps of rtnetlink, which also answer where /proc/net is stripped, as OpenWrt's is.
 """
 
 from __future__ import annotations
@@ -10,20 +9,15 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from acmeiot.lan import netlink
 from acmeiot.protocol import names
 from acmeiot.protocol.names import IPAddress
 
 MAX_INTERFACES: Final = 16
 
-_GET_LINK: Final = 18
-_GET_ADDRESS: Final = 22
-_REQUEST_DUMP: Final = 0x301
-_DONE: Final = 3
-_ERROR: Final = 2
 _IFLA_IFNAME: Final = 3
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
@@ -68,17 +62,17 @@ class Interface:
 def interfaces() -> tuple[Interface, ...]:
     """Return all interfaces; raise OSError where there is no netlink."""
     addresses: dict[int, list[Network]] = {}
-    for body in _dump(_GET_ADDRESS, 8):
+    for body in netlink.dump(netlink.GET_ADDRESS, 8):
         _family, prefix, _flags, _scope, index = struct.unpack_from("=BBBBI", body)
-        attributes = dict(_attributes(body, 8))
+        attributes = dict(netlink.attributes(body, 8))
         raw = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
         if raw is not None and len(raw) in (4, 16):
             own = ipaddress.ip_interface((raw, prefix))
             addresses.setdefault(index, []).append(own)
     found = []
-    for body in _dump(_GET_LINK, 16):
+    for body in netlink.dump(netlink.GET_LINK, 16):
         index, flags = struct.unpack_from("=4xiI", body)
-        name = dict(_attributes(body, 16)).get(_IFLA_IFNAME, b"").rstrip(b"\0")
+        name = dict(netlink.attributes(body, 16)).get(_IFLA_IFNAME, b"").rstrip(b"\0")
         own_addresses = tuple(addresses.get(index, ()))
         found.append(Interface(index, name.decode("ascii", "replace"), flags, own_addresses))
     return tuple(found)
@@ -122,40 +116,3 @@ def _may_bind(address: IPAddress) -> bool:
         except OSError as error:
             return error.errno != errno.EADDRNOTAVAIL
     return True
-
-
-def _dump(request: int, header: int) -> Iterator[bytes]:
-    """Yield the body of each message of one rtnetlink dump; `header` is the fixed part's size."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
-        netlink.settimeout(2.0)
-        length = 16 + header
-        netlink.send(struct.pack("=IHHII", length, request, _REQUEST_DUMP, 1, 0) + bytes(header))
-        while True:
-            for kind, body in _messages(netlink.recv(1 << 16)):
-                if kind == _DONE:
-                    return
-                if kind == _ERROR:
-                    raise OSError(-struct.unpack_from("=i", body)[0], "rtnetlink refused")
-                yield body
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 16:
-        length, kind = struct.unpack_from("=IH", data)
-        if not 16 <= length <= len(data):
-            raise OSError(errno.EBADMSG, "rtnetlink sent half a message")
-        yield kind, data[16:length]
-        data = data[_aligned(length) :]
-
-
-def _attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    while offset + 4 <= len(body):
-        length, kind = struct.unpack_from("=HH", body, offset)
-        if length < 4:
-            return
-        yield kind, body[offset + 4 : offset + length]
-        offset += _aligned(length)
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3

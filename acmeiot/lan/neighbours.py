@@ -1,11 +1,13 @@
 """Who is on this network, as the router's own files say: dnsmasq leases and hosts files.
 
 The files are small and change often, so they are read again whenever `stat` shows a change, and
-never otherwise.
+never otherwise. Whose MAC an address without a lease has (a static one, or one of IPv6 that the
+host made itself), the kernel's neighbour table knows.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -18,11 +20,19 @@ from typing import Final
 
 from acmeiot.core.ports import Clock, Events
 from acmeiot.core.records import Host
+from acmeiot.lan import netlink
 from acmeiot.lan.hostfiles import MAX_BYTES, Entry, Reading, read_hosts, read_leases
+from acmeiot.lan.netlink import Neighbour
 
 # A file changed in the same clock tick as it was read looks unchanged afterwards; JFFS2 and FAT
 # tick once a second or slower. Until the change is older than this, it is simply read again.
 SETTLED_NS: Final = 2_000_000_000
+
+MAX_NEIGHBOURS: Final = 4096
+_NEIGHBOURS_KEPT: Final = 3.0  # seconds
+# A newcomer's entry is as young as its first packet, so what is missing is looked for again soon;
+# but no flood of requests makes more than 20 dumps a second.
+_NEIGHBOURS_RETRY: Final = 0.05
 
 Parser = Callable[[bytes, Sequence[str], str], Reading]
 Signature = tuple[int, int, int, int]
@@ -131,6 +141,50 @@ def _index(
     return {key: tuple(found) for key, found in lists.items()}
 
 
+class KernelTable:
+    """The kernel's ARP and NDP table, remembered for three seconds. Usable from any thread."""
+
+    def __init__(
+        self, clock: Clock, events: Events, read: Callable[[], Iterable[Neighbour]]
+    ) -> None:
+        self._clock = clock
+        self._events = events
+        self._read = read
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._macs: Mapping[str, str | None] = {}
+        self._told = False
+
+    def mac_of(self, address: str) -> str | None:
+        """Return the MAC on whose link the address is, None where the kernel has heard none.
+
+        None also for an address that two MACs have on two links, as link-local ones can.
+        """
+        with self._lock:
+            age = self._clock.monotonic() - self._read_at
+            kept = _NEIGHBOURS_KEPT if address in self._macs else _NEIGHBOURS_RETRY
+            if age >= kept:
+                self._macs = self._load()
+                self._read_at = self._clock.monotonic()
+            return self._macs.get(address)
+
+    def _load(self) -> Mapping[str, str | None]:
+        macs: dict[str, str | None] = {}
+        try:
+            for each in itertools.islice(self._read(), MAX_NEIGHBOURS):
+                same = macs.get(each.address, each.mac) == each.mac
+                macs[each.address] = each.mac if same else None
+        except OSError as error:
+            self._tell(f"the kernel's neighbour table cannot be read: {error}")
+        return macs
+
+    def _tell(self, what: str) -> None:
+        if not self._told:
+            self._told = True
+            consequence = "devices without a lease are not known by their MAC"
+            self._events.emit("lan", f"{what}; {consequence}", warning=True)
+
+
 class Tables:
     """All lease and hosts files together, looked up by address and by full name."""
 
@@ -141,7 +195,9 @@ class Tables:
         domains: Sequence[str],
         clock: Clock,
         events: Events,
+        neighbours: Callable[[], Iterable[Neighbour]] = netlink.neighbours,
     ) -> None:
+        self._neighbours = KernelTable(clock, events, neighbours)
         self._files = [
             *(TableFile(path, "lease file", read_leases, domains, events) for path in leases),
             *(TableFile(path, "hosts file", read_hosts, domains, events) for path in hosts),
@@ -161,8 +217,13 @@ class Tables:
         return list(self._current(file.snapshot().by_name.get(name) for file in self._files))
 
     def mac_of(self, address: str) -> str | None:
-        """Return the MAC that a lease gives for the address."""
-        return next((host.mac for host in self.at(address) if host.mac), None)
+        """Return the MAC of the address: what a lease says, else the kernel's neighbour table.
+
+        The lease comes first, because it has the device's own MAC even behind a Wi-Fi repeater,
+        which answers ARP for all behind it with its own.
+        """
+        lease = next((host.mac for host in self.at(address) if host.mac), None)
+        return lease or self._neighbours.mac_of(address)
 
     def _current(self, found: Iterable[tuple[Entry, ...] | None]) -> Iterator[Host]:
         now = self._clock.now()

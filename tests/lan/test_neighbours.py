@@ -2,12 +2,15 @@
 
 import os
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from acmeiot.lan.hostfiles import MAX_ENTRIES, Reading, read_hosts
-from acmeiot.lan.neighbours import TableFile, Tables
+from acmeiot.lan.neighbours import MAX_NEIGHBOURS, KernelTable, TableFile, Tables
+from acmeiot.lan.netlink import Neighbour
 from tests.lan.fakes import FakeClock, FakeEvents
 
 LEASE = "2000000 aa:bb:cc:00:00:20 192.168.1.20 printer *\n"
@@ -147,3 +150,114 @@ def test_too_long(tmp_path: Path, events: FakeEvents) -> None:
     tables = Tables([], [tmp_path / "hosts"], ["lan"], FakeClock(), events)
     assert tables.named("a.lan")
     assert events.lines[0].endswith("is too long, its end was ignored")
+
+
+# -- the kernel's table
+
+
+@dataclass
+class Ticking(FakeClock):
+    """A clock whose monotonic time the test sets."""
+
+    passed: float = 0.0
+
+    def monotonic(self) -> float:
+        """Return the test's seconds."""
+        return self.passed
+
+
+@dataclass
+class Kernel:
+    """The neighbour table as the test says, and how often it was read."""
+
+    entries: list[Neighbour] = field(default_factory=list)
+    error: OSError | None = None
+    reads: int = 0
+
+    def read(self) -> Iterator[Neighbour]:
+        """Yield the entries, or fail."""
+        self.reads += 1
+        if self.error:
+            raise self.error
+        yield from self.entries
+
+
+NAS = Neighbour(2, "192.168.1.30", "aa:bb:cc:00:00:30")
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    """A table with one host that has a static address."""
+    return Kernel([NAS])
+
+
+def test_kernel_knows_static_addresses(tmp_path: Path, events: FakeEvents, kernel: Kernel) -> None:
+    """A lease is the best word on a MAC; without one the kernel is asked, IPv6 too."""
+    write(tmp_path / "leases", LEASE)
+    kernel.entries += [
+        Neighbour(2, "192.168.1.20", "aa:bb:cc:00:00:99"),  # a repeater answers for the printer
+        Neighbour(2, "fd00::20", "aa:bb:cc:00:00:20"),
+    ]
+    tables = Tables([tmp_path / "leases"], [], ["lan"], FakeClock(), events, kernel.read)
+    assert tables.mac_of("192.168.1.20") == tables.mac_of("fd00::20") == "aa:bb:cc:00:00:20"
+    assert tables.mac_of("192.168.1.30") == "aa:bb:cc:00:00:30"
+    assert tables.mac_of("192.168.1.31") is None
+
+
+def test_kernel_is_asked_seldom(events: FakeEvents, kernel: Kernel) -> None:
+    """What is known holds for three seconds; what is not is looked for again in a moment."""
+    clock = Ticking()
+    table = KernelTable(clock, events, kernel.read)
+    assert table.mac_of(NAS.address) == NAS.mac
+    clock.passed = 2.9
+    assert table.mac_of(NAS.address) == NAS.mac
+    assert kernel.reads == 1
+    kernel.entries = [Neighbour(2, NAS.address, "aa:bb:cc:00:00:31")]
+    clock.passed = 3.0
+    assert table.mac_of(NAS.address) == "aa:bb:cc:00:00:31"
+    for _ in range(9):
+        assert table.mac_of("fd00::20") is None
+    assert kernel.reads == 2
+    kernel.entries.append(Neighbour(2, "fd00::20", NAS.mac))
+    clock.passed = 3.06
+    assert table.mac_of("fd00::20") == NAS.mac
+
+
+def test_one_address_on_two_links(events: FakeEvents, kernel: Kernel) -> None:
+    """Link-local addresses may be of two devices: then nobody is known by it."""
+    kernel.entries = [
+        Neighbour(2, "fe80::1", "aa:bb:cc:00:00:01"),
+        Neighbour(3, "fe80::1", "aa:bb:cc:00:00:02"),
+        Neighbour(4, "fe80::1", "aa:bb:cc:00:00:01"),
+        Neighbour(2, "fe80::2", "aa:bb:cc:00:00:02"),
+        Neighbour(3, "fe80::2", "aa:bb:cc:00:00:02"),
+    ]
+    table = KernelTable(FakeClock(), events, kernel.read)
+    assert table.mac_of("fe80::1") is None
+    assert table.mac_of("fe80::2") == "aa:bb:cc:00:00:02"
+
+
+def test_kernel_table_is_bounded(events: FakeEvents) -> None:
+    """A LAN full of invented addresses fills no memory."""
+    kernel = Kernel([Neighbour(2, f"fd00::{n:x}", NAS.mac) for n in range(MAX_NEIGHBOURS + 1)])
+    table = KernelTable(FakeClock(), events, kernel.read)
+    assert table.mac_of(f"fd00::{MAX_NEIGHBOURS - 1:x}") == NAS.mac
+    assert table.mac_of(f"fd00::{MAX_NEIGHBOURS:x}") is None
+
+
+def test_kernel_refuses(events: FakeEvents, kernel: Kernel) -> None:
+    """No right to read the table: said once, and only leases tell MACs."""
+    kernel.error = PermissionError(1, "Operation not permitted")
+    clock = Ticking()
+    table = KernelTable(clock, events, kernel.read)
+    assert table.mac_of(NAS.address) is None
+    clock.passed = 10
+    assert table.mac_of(NAS.address) is None
+    (line,) = events.lines
+    assert line == (
+        "warning lan the kernel's neighbour table cannot be read: [Errno 1] Operation not "
+        "permitted; devices without a lease are not known by their MAC"
+    )
+    kernel.error = None
+    clock.passed = 20
+    assert table.mac_of(NAS.address) == NAS.mac
