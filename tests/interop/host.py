@@ -55,6 +55,10 @@ class Host:
         assert (done.returncode != 0) == fails, f"{command}\nexit {done.returncode}\n{done.stdout}"
         return done.stdout
 
+    def entered(self, *argv: str | Path) -> list[str]:
+        """Return the command line that runs a program on this machine."""
+        return [*self._enter, *map(str, argv)]
+
     def start(self, *argv: str | Path, log: Path) -> None:
         """Start a program that stays until the home is left, or dies with this process."""
         self._end.enter_context(self.serving(*argv, log=log))
