@@ -43,7 +43,10 @@ class Plan:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The router's own addresses."""
-        return (*([f"{self.net}.1"] if self.net else []), *([f"{self.net6}:1"] if self.net6 else []))
+        return (
+            *([f"{self.net}.1"] if self.net else []),
+            *([f"{self.net6}:1"] if self.net6 else []),
+        )
 
     @property
     def printer(self) -> str:

@@ -8,6 +8,7 @@ import ssl
 import sys
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 PAGE = "<title>printer</title><p>the printer's own page</p>"
 
@@ -34,13 +35,13 @@ class Service(socketserver.ThreadingTCPServer):
         super().__init__(("", port), Page)
         self._key, self._chain = key, chain
 
-    def finish_request(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
+    def finish_request(self, request: Any, client_address: Any) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._chain, self._key)
         with context.wrap_socket(request, server_side=True) as stream:
             Page(stream, client_address, self)
 
-    def handle_error(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
+    def handle_error(self, request: Any, client_address: Any) -> None:
         print(f"{client_address[0]}: {sys.exc_info()[1]}", flush=True)
 
 

@@ -22,11 +22,11 @@ def printer(street: Street, router: Router) -> Machine:
     return machine
 
 
-def follow(router: Router, device: Machine, client: str, **env: str) -> str:
+def follow(router: Router, device: Machine, client: str, **env: str) -> None:
     """Run the recipe on the device under the name that the router gives it."""
     script = device.work / f"{client}.sh"
     script.write_text(router.owner_prints("recipes", client))
-    return device.run("sh", script, "printer", PATH=PATH, **env)
+    device.host.run("sh", script, "printer", env={"HOME": str(device.home), "PATH": PATH, **env})
 
 
 def assert_good(device: Machine, chain: str | Path, key: str | Path) -> None:

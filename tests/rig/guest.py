@@ -61,11 +61,9 @@ class Guest:
         self._count += 1
         # The console echoes what it is sent, where the markers must not be found.
         begin, end = f"@@B{self._count}@@", f"@@E{self._count}:"
-        line = f"echo '@@'B{self._count}@@; {{ {command}\n}} </dev/null; echo '@@'E{self._count}:$?@@\n"
-        self._send(line.encode())
-        pattern = re.compile(
-            rf"{begin}\r?\n(.*?){end}(\d+)@@\r?\n".encode(), re.DOTALL
-        )
+        start, finish = f"echo '@@'B{self._count}@@", f"echo '@@'E{self._count}:$?@@"
+        self._send(f"{start}; {{ {command}\n}} </dev/null; {finish}\n".encode())
+        pattern = re.compile(rf"{begin}\r?\n(.*?){end}(\d+)@@\r?\n".encode(), re.DOTALL)
         said = self._wait(pattern, timeout)
         return int(said[2]), said[1].replace(b"\r\n", b"\n").decode("utf-8", "replace")
 

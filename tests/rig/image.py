@@ -196,12 +196,10 @@ def _initrd(root: Path, work: Path, made: Image) -> None:
     shutil.rmtree(first, ignore_errors=True)
     (first / "bin").mkdir(parents=True)
     shutil.copy2(root / "usr/bin/busybox", first / "bin/busybox")
-    names = []
-    for path in _with_dependencies(modules):
-        target = first / "modules" / f"{len(names):03}-{path.name}"
+    for order, path in enumerate(_with_dependencies(modules)):
+        target = first / "modules" / f"{order:03}-{path.name}"
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, target)
-        names.append(target)
     shutil.copy2(HERE / "first-init", first / "init")
     shutil.rmtree(root / "usr/lib/modules")
     shutil.rmtree(root / "boot")

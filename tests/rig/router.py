@@ -18,7 +18,7 @@ OVERLAY_MIB: Final = 64
 
 
 class Switch:
-    """What lies between the router's LAN port and its hosts: a bridge, and no address of its own."""
+    """What lies between the router's LAN port and its hosts: a bridge without an address."""
 
     def __init__(self, end: ExitStack) -> None:
         self._end = end
@@ -60,7 +60,7 @@ class Emulated:
                     path.write_bytes(content)
                 archive.add(path, name)
         # -no-reboot: a panic ends the guest, and the test sees it.
-        command = [
+        command: list[str | Path] = [
             *self._image.arch.qemu, "-accel", "tcg", "-m", str(self._memory), "-nographic",
             "-no-reboot", "-nodefaults", "-serial", "stdio", "-monitor", "none",
             "-kernel", self._image.kernel, "-initrd", self._image.initrd,
