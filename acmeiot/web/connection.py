@@ -1,30 +1,26 @@
-"""One client's connection: bytes in, requests through the WSGI task, bytes out, never waiting.
+"""One client's connection: bytes in, requests through the application, bytes out, never waiting.
 
 `Connection.advance` does what can be done at once and says what to wait for; whoever calls it
 (`acmeiot.web.serve`) does the waiting. So a client that says nothing, or says it slowly, costs a
-socket and a few hundred bytes, not a thread. Parsing and the WSGI protocol are waitress's.
+socket and a few hundred bytes, not a thread. Parsing is waitress's.
 """
 
 from __future__ import annotations
 
 import enum
-import json
 import logging
 import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
-from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import BadRequest, InternalServerError, build_http_date
+from waitress.utilities import BadRequest, InternalServerError
 
-from acmeiot.protocol.errors import URN
+from acmeiot.web import wsgi
 
 logger = logging.getLogger("acmeiot.web")
 
@@ -38,15 +34,6 @@ RECEIVE_BYTES: Final = 16384
 # What a refused client may still send before it hears no more of us.
 LINGER_BYTES: Final = 1 << 20
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-SERVER: Final = "Server: acmeiot"
-
-
-@lru_cache(maxsize=2)
-def http_date(seconds: int) -> str:
-    """Return the time as HTTP writes it; asked for many times in a second."""
-    return str(build_http_date(seconds))
 
 
 def plain_address(address: str) -> str:
@@ -65,79 +52,25 @@ class Stage(enum.IntEnum):
 
 
 class Endpoint(Protocol):
-    """What a connection needs of its listener; the first four names are waitress's."""
+    """What a connection needs of its listener. `environ` is the same for all its requests."""
 
     adj: Adjustments
     application: Any
-    server_name: str
-    effective_port: int
+    environ: wsgi.Environ
     context: ssl.SSLContext | None
-    step_aside: Callable[[], None]
     closing: bool
-
-
-class RequestTask(WSGITask):  # type: ignore[misc]  # waitress is untyped
-    """A request on its way through the application."""
-
-    logger = logger
-
-    def build_response_header(self) -> bytes:
-        """Return the head of the answer.
-
-        waitress's own would close the connection after every answer without a body, such as a
-        nonce's 204, and takes a third of a small request's time.
-        """
-        wish = self.request.headers.get("CONNECTION", "").lower()
-        endless = self.has_body and self.content_length is None
-        if endless or wish == "close" or (self.version == "1.0" and wish != "keep-alive"):
-            self.set_close_on_finish()
-        elif self.version == "1.0":
-            self.response_headers.append(("Connection", "keep-alive"))
-        names = {name.lower() for name, _ in self.response_headers}
-        if self.has_body and not endless and "content-length" not in names:
-            self.response_headers.append(("Content-Length", str(self.content_length)))
-        lines = [f"{name}: {value}" for name, value in self.response_headers]
-        date = http_date(int(self.start_time))
-        head = [f"HTTP/{self.version} {self.status}", *lines, f"Date: {date}", SERVER]
-        return "\r\n".join([*head, "", ""]).encode("latin-1")
-
-    def get_environment(self) -> dict[str, Any]:
-        """Return waitress's environ with our two keys, without its file wrapper."""
-        environ: dict[str, Any] = super().get_environment()
-        environ["acmeiot.local_address"] = self.channel.local
-        environ["acmeiot.step_aside"] = self.channel.server.step_aside
-        # Answers are bytes here; a file would need its own path to the socket.
-        environ.pop("wsgi.file_wrapper", None)
-        return environ
-
-
-class RefusalTask(ErrorTask):  # type: ignore[misc]  # waitress is untyped
-    """The answer to what never reaches the application, or fell there (RFC 7807)."""
-
-    logger = logger
-
-    def execute(self) -> None:
-        """Write the problem document and close (R-8: an oversized body is 413 malformed)."""
-        error = self.request.error
-        kind = "malformed" if error.code < 500 else "serverInternal"
-        body = json.dumps({"type": URN + kind, "detail": error.body, "status": error.code}).encode()
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", "application/problem+json"))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
 
 
 class Connection:
     """A client and what it has said so far.
 
     `lock` is held by whoever advances or drops it. `since` is when the present stage began
-    (monotonic seconds). `adj`, `server`, `addr` and `write_soon` are what waitress's tasks ask for.
+    (monotonic seconds), `addr` the client's address and port.
     """
 
     __slots__ = (
-        "_closing", "_drained", "_out", "_request", "_sock", "_unread", "_waved_on", "addr", "adj",
-        "closed", "fileno", "local", "lock", "server", "since", "stage",
+        "_closing", "_drained", "_endpoint", "_local", "_out", "_request", "_sock", "_unread",
+        "_waved_on", "addr", "closed", "fileno", "lock", "since", "stage",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, sock: socket.socket, peer: str, port: int) -> None:
@@ -149,11 +82,10 @@ class Connection:
         self._closing = False
         self._waved_on = False
         self._drained = 0
-        self.adj = endpoint.adj
-        self.server = endpoint
+        self._endpoint = endpoint
         self.addr = (peer, port)
         self.fileno = sock.fileno()
-        self.local = "" if sock.family == socket.AF_UNIX else plain_address(sock.getsockname()[0])
+        self._local = "" if sock.family == socket.AF_UNIX else plain_address(sock.getsockname()[0])
         self.lock = threading.Lock()
         self.closed = False
         self.stage = Stage.OPENING
@@ -181,19 +113,9 @@ class Connection:
             self._request.close()
         self._sock.close()
 
-    def write_soon(self, data: bytes) -> int:
-        """Keep a part of the answer; it leaves when the application is done."""
-        if data:
-            self._out.append(data)
-        return len(data)
-
-    def check_client_disconnected(self) -> bool:
-        """Say no: while the application works nobody reads the socket."""
-        return False
-
     def _advance(self) -> int:
-        if self.stage is Stage.OPENING and self.server.context is not None:
-            return self._shake_hands(self.server.context)
+        if self.stage is Stage.OPENING and self._endpoint.context is not None:
+            return self._shake_hands(self._endpoint.context)
         if self.stage is Stage.LINGER:
             return self._drain()
         if self._out:
@@ -229,7 +151,7 @@ class Connection:
     def _take_in(self) -> None:
         """Feed the parser; serve the request when it is whole."""
         if self._request is None:
-            self._request = HTTPRequestParser(self.adj)
+            self._request = HTTPRequestParser(self._endpoint.adj)
             self._enter(Stage.REQUEST)
         request = self._request
         try:
@@ -248,29 +170,27 @@ class Connection:
 
     def _serve(self, request: HTTPRequestParser) -> None:
         if not request.empty:
-            task = (RefusalTask if request.error else RequestTask)(self, request)
-            if self.server.closing:
-                task.set_close_on_finish()
-            try:
-                task.service()
-            except Exception as fault:  # noqa: BLE001  # whatever the application raised
-                task = self._fail(request, fault)
-            self._closing = task.close_on_finish
+            self._out.append(self._answer(request))
         request.close()
         self._enter(Stage.ANSWER if self._out else Stage.IDLE)
 
-    def _fail(self, request: HTTPRequestParser, fault: Exception) -> RefusalTask:
-        """Answer 500 in place of what the application left unfinished; nothing was sent yet."""
-        logger.error(
-            "%s %s failed: %s: %s",
-            request.command, request.path, type(fault).__name__, fault,
-            exc_info=fault if logger.isEnabledFor(logging.DEBUG) else None,
-        )  # fmt: skip
-        self._out.clear()
-        request.error = InternalServerError("the server failed; its log says why")
-        refusal = RefusalTask(self, request)
-        refusal.service()
-        return refusal
+    def _answer(self, request: HTTPRequestParser) -> bytes:
+        """Return the application's answer, or a refusal in place of what it left unfinished."""
+        if request.error is None:
+            self._closing = self._endpoint.closing or request.connection_close
+            ends = {"REMOTE_ADDR": self.addr[0], "acmeiot.local_address": self._local}
+            environ = wsgi.environ_of(request, {**self._endpoint.environ, **ends})
+            try:
+                return wsgi.answer(self._endpoint.application, environ, request, last=self._closing)
+            except Exception as fault:  # whatever the application raised
+                logger.error(
+                    "%s %s failed: %s: %s",
+                    request.command, request.path, type(fault).__name__, fault,
+                    exc_info=fault if logger.isEnabledFor(logging.DEBUG) else None,
+                )  # fmt: skip
+                request.error = InternalServerError("the server failed; its log says why")
+        self._closing = True
+        return wsgi.refusal(request)
 
     def _flush(self) -> None:
         """Send the answer in one piece; raise what says that the client is slow."""

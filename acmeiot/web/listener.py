@@ -74,16 +74,17 @@ class Listener:
         self.sock = sock
         self.context = context
         self.application = app
-        self.step_aside = step_aside
         self.closing = False
         self.is_unix = sock.family == socket.AF_UNIX
         self.address = ("", 0) if self.is_unix else sock.getsockname()[:2]
-        self.server_name = "localhost"
-        self.effective_port = self.address[1]
+        self.environ = {
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": str(self.address[1]),
+            "wsgi.url_scheme": "https" if context else "http",
+            "acmeiot.step_aside": step_aside,
+        }
         self.adj = Adjustments(
             listen="127.0.0.1:0",  # never bound: only the parser's settings are used
-            ident="acmeiot",
-            url_scheme="https" if context else "http",
             # Its limits are the first size refused.
             max_request_header_size=limits.header_bytes + 1,
             max_request_body_size=limits.body_bytes + 1,
