@@ -16,6 +16,7 @@ import gzip
 import importlib.util
 import io
 import os
+import py_compile
 import re
 import subprocess
 import sys
@@ -177,9 +178,11 @@ def modules(root: Path, under: str) -> dict[str, bytes]:
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 (copy / name).write_bytes(content)
         # A hash in the place of the source's time, and no path of this machine in tracebacks.
-        mode = compileall.PycInvalidationMode.UNCHECKED_HASH  # type: ignore[attr-defined]
-        where = {"stripdir": work, "prependdir": f"/{under}"}
-        if not compileall.compile_dir(copy, quiet=1, legacy=True, invalidation_mode=mode, **where):
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        if not compileall.compile_dir(
+            copy, quiet=1, legacy=True, invalidation_mode=mode,
+            stripdir=work, prependdir=f"/{under}",
+        ):  # fmt: skip
             raise BadRecipe(f"{root} does not compile")
         return {
             f"{under}/{root.name}/{name}": content

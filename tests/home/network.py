@@ -43,10 +43,8 @@ class Plan:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The router's own addresses."""
-        return (
-            *([f"{self.net}.1"] if self.net else []),
-            *([f"{self.net6}:1"] if self.net6 else []),
-        )
+        both = ((self.net, f"{self.net}.1"), (self.net6, f"{self.net6}:1"))
+        return tuple(address for net, address in both if net)
 
     @property
     def printer(self) -> str:
@@ -58,7 +56,8 @@ class Plan:
         records = ",".join((f"{self.label}.{self.domain}", f"{self.label}.local", *self.addresses))
         lines = [
             f"interface={interface}", "bind-interfaces", "no-resolv", "no-hosts", "pid-file=",
-            "user=root", "group=", "log-dhcp", f"domain={self.domain}", f"local=/{self.domain}/local/",
+            "user=root", "group=", "log-dhcp", f"domain={self.domain}",
+            f"local=/{self.domain}/local/",
             f"dhcp-leasefile={work}/leases", f"conf-dir={work}/dnsmasq.d,*.conf",
             f"host-record={records}",
             # In a home a printer says this itself, by multicast DNS; here nothing would read it.

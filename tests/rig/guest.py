@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 FATAL: Final = re.compile(rb"Kernel panic|Oops:|BUG: |Out of memory")
+SHELL: Final = re.compile(rb"@@shell@@\r?\n")
 
 
 class Guest:
@@ -34,16 +35,8 @@ class Guest:
         self._count = 0
 
     def shell(self, timeout: float = 60) -> None:
-        """Wait for the shell on the console."""
-        end = time.monotonic() + timeout
-        while True:
-            try:
-                self.run("true", timeout=1)
-            except TimeoutError:
-                if time.monotonic() > end:
-                    raise
-            else:
-                return
+        """Wait until the console's shell says that it reads."""
+        self._wait(SHELL, timeout)
 
     def run(self, command: str, *, timeout: float = 60, fails: bool = False) -> str:
         """Run a command line to its end and return all it printed.
@@ -59,7 +52,7 @@ class Guest:
     def code(self, command: str, *, timeout: float = 60) -> tuple[int, str]:
         """Run a command line to its end and return its exit code and all it printed."""
         self._count += 1
-        # The console echoes what it is sent, where the markers must not be found.
+        # A console may echo what it is sent, where the markers must not be found.
         begin, end = f"@@B{self._count}@@", f"@@E{self._count}:"
         start, finish = f"echo '@@'B{self._count}@@", f"echo '@@'E{self._count}:$?@@"
         self._send(f"{start}; {{ {command}\n}} </dev/null; {finish}\n".encode())
