@@ -94,22 +94,14 @@ def identifiers(
     return names.normalised(found)
 
 
-def contacts(identifiers: Iterable[Identifier]) -> tuple[str, ...]:
-    """Return an account's contacts: one `https:` URI for each full name (A-3.2.2-1)."""
-    return tuple(f"https://{name}/" for name in identifiers if name.type == "dns")
-
-
-def domains(
-    configured: Iterable[str], told: Iterable[str], server: str, searched: Iterable[str]
-) -> tuple[str, ...]:
+def domains(configured: Iterable[str], told: Iterable[str], server: str) -> tuple[str, ...]:
     """Return the local domains: what is configured, or else what this network says.
 
-    `told` came with the discovery (DHCP, TXT), `server` is the ACME server's name, whose parent is
-    a domain of its home, `searched` is the resolver's search list. Raises AgentError if there is
-    none, since a certificate must bear a name in one (A-3.2.3-3).
+    `told` came by DHCP, `server` is the ACME server's name, whose parent is a domain of its home.
+    Raises AgentError if there is none, since a certificate must bear a name in one (A-3.2.3-3).
     """
     parent = server.partition(".")[2]
-    for source in (configured, told, (parent,), searched):
+    for source in (configured, told, (parent,)):
         found = [one.strip(".").lower() for one in source]
         usable = tuple(dict.fromkeys(one for one in found if _is_domain(one)))
         if usable:

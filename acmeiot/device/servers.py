@@ -35,6 +35,7 @@ class Facts:
     serial: str = ""
     renew_at: int = 0
     ask_at: int = 0
+    ordered_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,28 +140,22 @@ class Server:
         new.replace(self.folder / "current")
         durable.sync_directory(self.folder)
 
-    def drop_key(self, pair: Pair) -> None:
-        """Delete the key of a pair that will not be used again; its chain is needed to revoke."""
-        (pair.folder / "key.pem").unlink(missing_ok=True)
-        durable.sync_directory(pair.folder)
-
     def remove(self, pair: Pair) -> None:
         """Forget a pair, the key first."""
-        self.drop_key(pair)
+        (pair.folder / "key.pem").unlink(missing_ok=True)
+        durable.sync_directory(pair.folder)
         shutil.rmtree(pair.folder)
         durable.sync_directory(pair.folder.parent)
 
-    def tidy(self) -> tuple[str, ...]:
-        """Remove what a power cut left, and pairs beyond the bound; return those serials."""
+    def tidy(self) -> None:
+        """Remove what a power cut left half written, and the oldest pairs beyond the bound."""
         for leftover in (self.folder / "certs").glob(f"*{durable.TEMPORARY}"):
             shutil.rmtree(leftover)
         for folder in self._folders():
             if self._pair(folder) is None:
                 shutil.rmtree(folder)
-        surplus = self.others()[MAX_CERTIFICATES - 1 :]
-        for pair in surplus:
+        for pair in self.others()[MAX_CERTIFICATES - 1 :]:
             self.remove(pair)
-        return tuple(pair.serial for pair in surplus)
 
     def _folders(self) -> list[Path]:
         return [f for f in (self.folder / "certs").glob("*") if _SERIAL.fullmatch(f.name)]

@@ -2,6 +2,7 @@
 
     device.json              its label
     networks.json            which server each network has, and when this device was last there
+    networks/NETWORK/        key.pem and chain.pem in use there: links, for services to read
     servers/ID/root.pem      the pinned root
     servers/ID/server.json   where the server is, how the pin came about, when to renew
     servers/ID/account.key
@@ -20,7 +21,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -110,8 +111,10 @@ class State:
             self.folder / "networks.json",
             {key: asdict(each) for key, each in (*kept.items(), (network, entry))},
         )
+        gone = tuple(key for key in known if key not in kept)
+        self._link({network: server.id, **dict.fromkeys(gone)})
         self.tidy()
-        return tuple(key for key in known if key not in kept)
+        return gone
 
     def forget(self, server: Server) -> None:
         """Delete a server's keys, certificates and pin."""
@@ -119,7 +122,17 @@ class State:
         left = {key: asdict(each) for key, each in known.items() if each.server != server.id}
         if len(left) != len(known):
             files.dump(self.folder / "networks.json", left)
+        self._link({key: None for key in known if key not in left})
         _erase(server.folder)
+
+    def _link(self, servers: Mapping[str, str | None]) -> None:
+        """Let each network's folder lead to its server's current pair, or be gone."""
+        networks = self.folder / "networks"
+        networks.mkdir(mode=0o700, exist_ok=True)
+        for key, server in servers.items():
+            (networks / key).unlink(missing_ok=True)
+            if server is not None:
+                (networks / key).symlink_to(Path("..") / "servers" / server / "current")
 
     def forget_device(self) -> None:
         """Forget the device's label."""
@@ -134,6 +147,8 @@ class State:
                 _erase(folder)
         for leftover in self.folder.rglob(f".*{durable.TEMPORARY}"):
             leftover.unlink(missing_ok=True)
+        for server in self.servers():
+            server.tidy()
 
 
 def _erase(folder: Path) -> None:
