@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
-import json
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +58,7 @@ class Response:
         """Return the absolute https URL that this answer's `what` means; raise Garbled."""
         try:
             if not isinstance(reference, str) or not reference:
-                raise ValueError(f"it is {json.dumps(reference)[:40]}")
+                raise ValueError(f"it is {ascii(reference)[:40]}")
             url = urljoin(self.url, reference)
             split(url)
         except (ValueError, AgentError) as error:
