@@ -132,7 +132,7 @@ def _record(parser: Parser) -> Record | None:
         parser.get_bytes(length)
         return None
     with parser.restrict_to(length):
-        data = from_wire_parser(RdataClass.IN, kind, parser)
+        data: Any = from_wire_parser(RdataClass.IN, kind, parser)
     strings = tuple(data.strings[:MAX_STRINGS]) if kind == TXT else ()
     return Record(name, kind, _READERS[kind](data), strings)
 
