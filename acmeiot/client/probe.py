@@ -200,7 +200,7 @@ def _sighting4(link: Interface, sender: str, options: Options) -> Sighting:
         client="probe",
         interface=link.name,
         server=socket.inet_ntoa(server) if len(server) == 4 else sender,
-        domains=tuple(filter(None, (domain, *_names(whole.get(_SEARCH, b""))))),
+        domains=tuple(dict.fromkeys(filter(None, (domain, *_names(whole.get(_SEARCH, b"")))))),
         resolvers=tuple(
             socket.inet_ntoa(resolvers[at : at + 4]) for at in range(0, len(resolvers) - 3, 4)
         ),
