@@ -73,9 +73,9 @@ def start(
                 "--http01-port", f"{house.http_port}", "--tlsalpn01-port", f"{house.tls_port}",
                 "--limits", "off", "--config", str(work / "acmeiot.toml"), *more,
             )  # fmt: skip
-            running = Running(work / "state", options).start()
-            stack.callback(running.stop)
-            return running
+            running = Running(work / "state", options)
+            stack.callback(lambda: running.process and running.stop())
+            return running.start()
 
         yield started
 
