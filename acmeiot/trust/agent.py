@@ -10,20 +10,21 @@ that network is joined. On a public network nothing is believed unless the owner
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from acmeiot.client.errors import AgentError
+from acmeiot.client.tls import Root
 from acmeiot.trust.consent import Question, asked, believed, short, waiting
 from acmeiot.trust.decide import Ask, Believe, Policy, Refuse, Shown, decide
 from acmeiot.trust.networks import Belief, Book, Known, KnownRoot, Ledger
 from acmeiot.trust.notices import Notice, Notices
-from acmeiot.trust.placing import Placing, Stores
+from acmeiot.trust.placing import Placing, Stores, nickname
 
 if TYPE_CHECKING:
     from acmeiot.client.network import Network, Survey
-    from acmeiot.client.tls import Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Agent:
             with self._ledger.opened() as book:
                 for why in unknown:
                     self._tell(book, Notice("unknown", "", why))
+                book.joined = list(self._joined)
                 book.purge(set(self._joined))
                 self._place(book)
         return tuple(self._joined.values())
@@ -110,6 +112,7 @@ class Agent:
         """Take all roots out of the stores: nobody watches any more on which network this is."""
         self._joined = {}
         with self._ledger.opened() as book:
+            book.joined = []
             self._place(book)
 
     def accept(self, key: str, sha256: str) -> None:
@@ -132,12 +135,25 @@ class Agent:
         Raise AgentError if something is still in a store: then that is not forgotten.
         """
         self._joined = {}
+        try:
+            self._ledger.look()
+        except AgentError:
+            self._take_out_all_named()
         with self._ledger.opened() as book:
             self._place(book)
             if book.placed:
                 left = ", ".join(f"{placed.nickname} in {placed.store}" for placed in book.placed)
                 raise AgentError(f"not all roots could be taken out: {left}")
             book.empty()
+
+    def _take_out_all_named(self) -> None:
+        """Take out whatever a broken book names; stores keep what has not this agent's nickname."""
+        for pem in self._ledger.salvage():
+            root = kept(Root.of(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))))
+            for store in self._around.stores.every:
+                if store.available():
+                    store.remove(pem, nickname(root))
+        self._ledger.erase()
 
     def _where(self) -> Survey:
         """Find out where this machine is; nowhere, as long as it cannot be told."""

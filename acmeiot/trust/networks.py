@@ -14,10 +14,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,9 @@ MAX_OCTETS: Final = 4 << 20
 LOCK_SECONDS: Final = 60.0
 _SEEN_AGAIN: Final = 3600  # seconds after which being here still is worth writing to the disk
 _VERSION: Final = 1
+_PEM: Final = re.compile(
+    rb"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,32768}-----END CERTIFICATE-----\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Book:
     placed: list[Placed] = field(default_factory=list)
     troubles: dict[str, str] = field(default_factory=dict)  # by store: what it said
     notices: list[dict[str, Any]] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)  # by key, at the last look
 
     def meet(self, network: Network, now: int, url: str = "") -> Known:
         """Return what is known of a network that is joined now, noted as seen."""
@@ -146,8 +151,8 @@ class Book:
 
     def empty(self) -> None:
         """Forget everything (A-4.4-1)."""
-        for each in (self.roots, self.networks, self.placed, self.troubles, self.notices):
-            each.clear()
+        for part in fields(self):
+            getattr(self, part.name).clear()
 
     def siblings(self, known: Known) -> Iterator[Known]:
         """Yield the other networks behind the same router: its Wi-Fi and its cable (A-3.3-7)."""
@@ -203,6 +208,15 @@ class Ledger:
         """Return the book as it is, only to be read."""
         return self._read()
 
+    def salvage(self) -> tuple[bytes, ...]:
+        """Return all roots, PEM, that are named in a book that cannot be read any more."""
+        text = self._path.read_bytes()[:MAX_OCTETS].replace(b"\\n", b"\n")
+        return tuple(dict.fromkeys(_PEM.findall(text)))
+
+    def erase(self) -> None:
+        """Delete the book."""
+        self._path.unlink(missing_ok=True)
+
     def save(self, book: Book) -> None:
         """Put the book on the disk, if anything in it changed; only while it is opened."""
         data = _encode(book)
@@ -256,6 +270,7 @@ def _encode(book: Book) -> bytes:
         "placed": [asdict(placed) for placed in book.placed],
         "troubles": book.troubles,
         "notices": book.notices[-MAX_NOTICES:],
+        "joined": book.joined,
     }
     return json.dumps(document, indent=1).encode() + b"\n"
 
@@ -274,6 +289,7 @@ def _decode(data: bytes) -> Book:
         [Placed(**placed) for placed in document["placed"]],
         dict(document["troubles"]),
         list(document["notices"]),
+        list(document["joined"]),
     )
 
 

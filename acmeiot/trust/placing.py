@@ -10,41 +10,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from acmeiot.client.errors import AgentError
 from acmeiot.trust.networks import Book, KnownRoot, Placed
+from acmeiot.trust.stores import Store
 
 _FAILURES: Final = (AgentError, OSError, subprocess.SubprocessError)
-
-
-class Store(Protocol):
-    """A trust store; what can fail raises AgentError or OSError."""
-
-    @property
-    def name(self) -> str:
-        """Return its name, as --store takes it."""
-        ...
-
-    def available(self) -> bool:
-        """Tell whether it is there for this user."""
-        ...
-
-    def add(self, root_pem: bytes, nickname: str) -> None:
-        """Believe a root for servers."""
-        ...
-
-    def remove(self, root_pem: bytes, nickname: str) -> None:
-        """Believe it no more; done already is no error."""
-        ...
-
-    def holds(self, root_pem: bytes) -> bool:
-        """Tell whether the root is believed."""
-        ...
-
-    def verify(self, url: str) -> None:
-        """Connect with this store's own roots; raise AgentError if they refuse the server."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +103,7 @@ class Placing:
         return self.book.roots[sha256].pem.encode("ascii")
 
     def _failed(self, store: str, text: str) -> None:
+        text = text.replace(f"{store}: ", "")  # stores name themselves, too
         self.book.troubles[store] = text
         self.said(store, text)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from acmeiot.client.network import Network
 
 SOON: Final = 2.0  # seconds until a network is asked again, doubled each time
+# After the first answer once more: perhaps DNS was quicker than the DHCP client's hook (A-3.1-1).
+AGAIN: Final = 10.0
 SELDOM: Final = 900.0
 # Whatever changes, one network is not asked more often.
 _AT_LEAST: Final = 5.0
@@ -40,6 +42,7 @@ class Rounds:
     _due: dict[str, float] = field(default_factory=dict)
     _pause: dict[str, float] = field(default_factory=dict)
     _met: dict[str, float] = field(default_factory=dict)
+    _settled: set[str] = field(default_factory=set)
 
     def due(self, networks: Iterable[Network], now: float, *, changed: bool) -> list[Network]:
         """Return the networks to ask: joined just now (A-3.3-1), or their time has come."""
@@ -47,6 +50,7 @@ class Rounds:
         for times in (self._due, self._pause, self._met):
             for key in times.keys() - joined.keys():
                 del times[key]
+        self._settled &= joined.keys() if not changed else set()
         for key in joined if changed else ():
             soon = max(now, self._met.get(key, now - _AT_LEAST) + _AT_LEAST)
             self._due[key] = min(self._due.get(key, now), soon)
@@ -55,8 +59,13 @@ class Rounds:
 
     def met(self, network: Network, now: float, *, settled: bool) -> None:
         """Note how it went, and when to ask again."""
-        pause = SELDOM if settled else min(self._pause.get(network.key, SOON), SELDOM)
-        self._pause[network.key] = SOON if settled else 2 * pause
+        if settled:
+            pause = SELDOM if network.key in self._settled else AGAIN
+            self._settled.add(network.key)
+            self._pause.pop(network.key, None)
+        else:
+            pause = min(self._pause.get(network.key, SOON), SELDOM)
+            self._pause[network.key] = 2 * pause
         self._met[network.key] = now
         self._due[network.key] = now + pause
 

@@ -49,6 +49,7 @@ class FakeStore:
     refuses: str | None = None
     tried: list[str] = field(default_factory=list)
     cut_after_add: bool = False
+    tested: bool = True
 
     def available(self) -> bool:
         """It is there."""

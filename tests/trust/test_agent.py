@@ -454,3 +454,15 @@ def test_time_is_an_argument(laptop: Laptop) -> None:
     laptop.now = NOW - 100 * DAY
     laptop.join(HOME, A)
     assert "not valid yet" in laptop.failures()[0]
+
+
+def test_reset_of_a_broken_book_takes_out_what_it_names(laptop: Laptop) -> None:
+    """A-4.4-1."""
+    laptop.join_all({HOME: A, OTHER: B})
+    path = laptop.directory / "networks.json"
+    path.write_bytes(b"{" + path.read_bytes())
+    with pytest.raises(AgentError, match="cannot be read"):
+        laptop.agent().look()
+    laptop.agent().reset()
+    assert laptop.held == set()
+    assert laptop.book.networks == {}
