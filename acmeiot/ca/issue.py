@@ -108,8 +108,9 @@ class _Key:
 
 
 def _facts(key: CertificatePublicKeyTypes) -> tuple[bytes, _Key]:
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if isinstance(key, ec.EllipticCurvePublicKey):
-        facts = _ec_key(key)
+        facts = _ec_key(key, spki)
     elif isinstance(key, rsa.RSAPublicKey):
         facts = _rsa_key(key)
     elif isinstance(key, ed25519.Ed25519PublicKey):
@@ -121,18 +122,15 @@ def _facts(key: CertificatePublicKeyTypes) -> tuple[bytes, _Key]:
     else:
         kind = type(key).__name__.removesuffix("PublicKey").lstrip("_")
         facts = _Key(kind, kind, 0, None)
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), facts
+    return spki, facts
 
 
-def _ec_key(key: ec.EllipticCurvePublicKey) -> _Key:
+def _ec_key(key: ec.EllipticCurvePublicKey, spki: bytes) -> _Key:
     curve = _CURVES.get(key.curve.name, key.curve.name)
-    point, size = key.public_numbers(), (key.curve.key_size + 7) // 8
-    jwk = {
-        "kty": "EC",
-        "crv": curve,
-        "x": b64encode(point.x.to_bytes(size, "big")),
-        "y": b64encode(point.y.to_bytes(size, "big")),
-    }
+    # A point ends its SPKI uncompressed (RFC 5480 section 2.2).
+    size = (key.curve.key_size + 7) // 8
+    x, y = spki[-2 * size : -size], spki[-size:]
+    jwk = {"kty": "EC", "crv": curve, "x": b64encode(x), "y": b64encode(y)}
     known = thumbprint(jwk) if key.curve.name in _CURVES else None
     return _Key("EC", f"EC {curve}", key.curve.key_size, known)
 

@@ -15,7 +15,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -41,17 +41,28 @@ Row = tuple[Any, ...]
 
 
 class Database:
-    """The connection, used by one thread at a time. Errors are those of `errors.translated`."""
+    """The connection, used by one thread at a time. Errors are those of `errors.translated`.
 
-    def __init__(self, state: Path, *, create: bool = True, held: int | None = None) -> None:
+    `lock` keeps other threads out while several statements belong together.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        undone: Callable[[], None],
+        *,
+        create: bool = True,
+        held: int | None = None,
+    ) -> None:
         """Open the database of a state directory, and make it if there is none and `create`.
 
-        `held` is the descriptor of `hold` where the caller has locked the directory already.
-        Raises StateError for a state that is in use, damaged, missing or too new, and StoreFull
-        when the disk will not take it.
+        `undone` is called when something that was written is no more. `held` is the descriptor of
+        `hold` where the caller has locked the directory already. Raises StateError for a state that
+        is in use, damaged, missing or too new, and StoreFull when the disk will not take it.
         """
         self.path = state / DATABASE
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        self._undone = undone
         self._nested = False
         self._failed: Exception | None = None
         lock = hold(state, create=create) if held is None else os.dup(held)
@@ -65,7 +76,7 @@ class Database:
 
     def close(self) -> None:
         """Fold the log into the file and let go of the state directory; once is enough."""
-        with self._lock:
+        with self.lock:
             if self._held is None:
                 return
             try:
@@ -85,7 +96,7 @@ class Database:
         transaction that commits; a power cut before that undoes it. The lock is held all the
         while: keep slow things (validation, signing) outside.
         """
-        with self._lock:
+        with self.lock:
             if self._nested:
                 with self._inner():
                     yield
@@ -109,6 +120,7 @@ class Database:
 
     def _undo(self, *, waiting: bool) -> None:
         """Undo a block; what waits from before it goes too if it was SQLite that failed."""
+        self._undone()
         if not self._connection.in_transaction:
             return  # SQLite has rolled back already
         if waiting and not isinstance(self._failed, _OF_SQLITE):
@@ -124,7 +136,7 @@ class Database:
 
     def run(self, sql: str, values: Sequence[object] | dict[str, object] = ()) -> int:
         """Write with one statement and return how many rows it changed."""
-        with self._lock:
+        with self.lock:
             if self._failed is not None:
                 # SQLite has rolled back already: going on would commit only what comes next.
                 raise self._failed
@@ -135,7 +147,7 @@ class Database:
 
     def one(self, sql: str, values: Sequence[object] = ()) -> Row | None:
         """Read one row."""
-        with self._lock:
+        with self.lock:
             try:
                 row: Row | None = self._connection.execute(sql, values).fetchone()
             except sqlite3.Error as error:
@@ -144,7 +156,7 @@ class Database:
 
     def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Read all rows."""
-        with self._lock:
+        with self.lock:
             try:
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.Error as error:
@@ -152,17 +164,11 @@ class Database:
 
     def snapshot(self) -> bytes:
         """Return the whole file as of the last transaction, without a temporary file."""
-        with self._lock:
+        with self.lock:
             if self._nested:
                 raise RuntimeError("a snapshot in the middle of a transaction is no state at all")
             self._commit_waiting()
             return self._connection.serialize()
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other threads out while several statements belong together."""
-        with self._lock:
-            yield
 
     @contextmanager
     def _inner(self) -> Iterator[None]:

@@ -126,9 +126,6 @@ _CHALLENGES: Final = Codec(
 )
 
 
-_KNOWN_ROWS: Final = 24  # in each table
-
-
 class Table(Generic[Record]):
     """One record type's table: its SQL, made once, and the way from record to row and back.
 
@@ -144,8 +141,8 @@ class Table(Generic[Record]):
         fixed: tuple[str, ...] = (),
     ) -> None:
         fields = tuple(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+        self.name: Final = name
         self._kind = kind
-        self._known: dict[Row, Record] = {}
         self._values = attrgetter(*fields)
         self._codecs = tuple((fields.index(field), *codec) for field, codec in codecs.items())
         place = {field: f"?{number}" for number, field in enumerate(fields, 1)}
@@ -168,31 +165,15 @@ class Table(Generic[Record]):
         for place, write, _ in self._codecs:
             if values[place] is not None:
                 values[place] = write(values[place])
-        row = tuple(values)
-        self._remember(row, record)
-        return row
+        return tuple(values)
 
     def record(self, row: Row) -> Record:
         """Return the record of a row that `select` gave."""
-        known = self._known.get(row)
-        if known is not None:
-            return known
         values = list(row)
         for place, _, read in self._codecs:
             if values[place] is not None:
                 values[place] = read(values[place])
-        record = self._kind(*values)
-        self._remember(row, record)
-        return record
-
-    def _remember(self, row: Row, record: Record) -> None:
-        """Keep what a row means: an order is read back several times while it is issued.
-
-        Records never change, so the same row always means the same one, whatever the store does.
-        """
-        if len(self._known) >= _KNOWN_ROWS:
-            self._known.clear()
-        self._known[row] = record
+        return self._kind(*values)
 
 
 ACCOUNTS: Final = Table(

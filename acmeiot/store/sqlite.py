@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from acmeiot.core.records import (
     Account,
@@ -31,6 +31,7 @@ from acmeiot.store.rows import (
     EAB_KEYS,
     ORDERS,
     TIES,
+    Row,
     Table,
     identifier_to_text,
     serial_to_blob,
@@ -38,6 +39,7 @@ from acmeiot.store.rows import (
 )
 
 Record = TypeVar("Record")
+_RECENT: Final = 64  # records that are remembered
 
 
 class SqliteStore:
@@ -54,7 +56,8 @@ class SqliteStore:
         StateError when the state is in use, damaged, missing or of a newer program, and StoreFull
         when its disk will not be written.
         """
-        self._database = Database(state, create=create, held=held)
+        self._recent: dict[tuple[str, str], Any] = {}
+        self._database = Database(state, self._recent.clear, create=create, held=held)
 
     def close(self) -> None:
         """Let go of the state directory; no other verb may be called any more."""
@@ -66,7 +69,7 @@ class SqliteStore:
     # Accounts
 
     def account(self, account_id: str) -> Account | None:
-        return self._get(ACCOUNTS, ACCOUNTS.by_key, account_id)
+        return self._by_key(ACCOUNTS, account_id)
 
     def account_by_thumbprint(self, thumbprint: str) -> Account | None:
         return self._get(ACCOUNTS, ACCOUNTS.select + "WHERE thumbprint = ?", thumbprint)
@@ -83,7 +86,7 @@ class SqliteStore:
     # Orders
 
     def order(self, order_id: str) -> Order | None:
-        return self._get(ORDERS, ORDERS.by_key, order_id)
+        return self._by_key(ORDERS, order_id)
 
     def orders_of(self, account_id: str, after: str | None, limit: int) -> list[str]:
         rows = self._database.all(
@@ -126,7 +129,7 @@ class SqliteStore:
     # Authorizations
 
     def authorization(self, authorization_id: str) -> Authorization | None:
-        return self._get(AUTHORIZATIONS, AUTHORIZATIONS.by_key, authorization_id)
+        return self._by_key(AUTHORIZATIONS, authorization_id)
 
     def authorizations(self, authorization_ids: Sequence[str]) -> list[Authorization]:
         found = (self.authorization(each) for each in authorization_ids)
@@ -159,7 +162,7 @@ class SqliteStore:
     # Certificates
 
     def certificate(self, certificate_id: str) -> Certificate | None:
-        return self._get(CERTIFICATES, CERTIFICATES.by_key, certificate_id)
+        return self._by_key(CERTIFICATES, certificate_id)
 
     def certificate_by_serial(self, serial: str) -> Certificate | None:
         try:
@@ -217,7 +220,7 @@ class SqliteStore:
     # Devices and the names tied to them
 
     def device(self, device_id: str) -> Device | None:
-        return self._get(DEVICES, DEVICES.by_key, device_id)
+        return self._by_key(DEVICES, device_id)
 
     def device_of(self, account_id: str) -> Device | None:
         return self._get(
@@ -234,7 +237,7 @@ class SqliteStore:
         self._put(DEVICES, device)
 
     def tie(self, name: str) -> NameTie | None:
-        return self._get(TIES, TIES.by_key, name)
+        return self._by_key(TIES, name)
 
     def ties_of(self, device_id: str) -> list[NameTie]:
         return self._list(TIES, TIES.select + "WHERE device_id = ? ORDER BY rowid", device_id)
@@ -243,10 +246,12 @@ class SqliteStore:
         self._put(TIES, tie)
 
     def drop_ties(self, device_id: str) -> None:
-        self._database.run("DELETE FROM ties WHERE device_id = ?", (device_id,))
+        with self._database.lock:
+            self._recent.clear()
+            self._database.run("DELETE FROM ties WHERE device_id = ?", (device_id,))
 
     def eab_key(self, kid: str) -> EabKey | None:
-        return self._get(EAB_KEYS, EAB_KEYS.by_key, kid)
+        return self._by_key(EAB_KEYS, kid)
 
     def put_eab_key(self, key: EabKey) -> None:
         self._put(EAB_KEYS, key)
@@ -281,15 +286,17 @@ class SqliteStore:
     # Housekeeping
 
     def prune(self, now: int) -> int:
-        return prune.prune(self._database, now)
+        with self._database.lock:
+            self._recent.clear()
+            return prune.prune(self._database, now)
 
     def snapshot(self) -> bytes:
         """Return the database file as of the last transaction, for a backup."""
         return self._database.snapshot()
 
-    def alone(self) -> AbstractContextManager[None]:
+    def alone(self) -> AbstractContextManager[object]:
         """Keep other threads out, for several reads of one state."""
-        return self._database.locked()
+        return self._database.lock
 
     def newest_issue(self) -> int:
         """Return the notBefore of the newest certificate made for an order, 0 if there is none."""
@@ -297,9 +304,28 @@ class SqliteStore:
             "SELECT coalesce(max(not_before), 0) FROM certificates WHERE order_id IS NOT NULL"
         )
 
+    def _by_key(self, table: Table[Record], key: str) -> Record | None:
+        """Return a record, without asking SQLite if it was read or written lately.
+
+        While a certificate is issued its order and authorizations are asked for seven times each.
+        """
+        with self._database.lock:
+            known: Record | None = self._recent.get((table.name, key))
+            return self._get(table, table.by_key, key) if known is None else known
+
     def _get(self, table: Table[Record], sql: str, *values: object) -> Record | None:
-        row = self._database.one(sql, values)
-        return None if row is None else table.record(row)
+        with self._database.lock:
+            row = self._database.one(sql, values)
+            if row is None:
+                return None
+            known: Record | None = self._recent.get((table.name, row[0]))
+            return self._keep(table, row, table.record(row)) if known is None else known
+
+    def _keep(self, table: Table[Record], row: Row, record: Record) -> Record:
+        if len(self._recent) >= _RECENT:
+            self._recent.clear()
+        self._recent[table.name, row[0]] = record
+        return record
 
     def _list(self, table: Table[Record], sql: str, *values: object) -> list[Record]:
         return [table.record(row) for row in self._database.all(sql, values)]
@@ -311,12 +337,15 @@ class SqliteStore:
     def _put(self, table: Table[Record], record: Record) -> None:
         """Replace the record, or add it: one changed row, so one transaction either way."""
         row = table.row(record)
-        with self._database.locked():
+        with self._database.lock:
+            # One that was not seen lately is most likely new.
+            known = (table.name, row[0]) in self._recent
             try:
-                if not self._database.run(table.update, row):
+                if not (known and self._database.run(table.update, row)):
                     self._database.run(table.upsert, row)
             except sqlite3.IntegrityError as error:
                 raise ValueError(f"{type(record).__name__} {row[0]!r}: {error}") from error
+            self._keep(table, row, record)
 
 
 def _serial_of_ari(ari_id: str) -> str:

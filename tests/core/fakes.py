@@ -11,7 +11,7 @@ from acmeiot.core.ports import StoreFull
 from acmeiot.core.records import Challenge, Host, Resolution
 from acmeiot.protocol.errors import DnsFailed
 from acmeiot.protocol.names import Identifier, IPAddress
-from acmeiot.store.sqlite import SqliteStore
+from tests.store.doubting import DoubtingStore
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -167,7 +167,7 @@ class FakeRunner:
             job()
 
 
-class CountingStore(SqliteStore):
+class CountingStore(DoubtingStore):
     """The real store, which counts its transactions and whose disk can be full.
 
     Nothing waits for the disk; what a power cut takes is what SQLite has not committed.
@@ -188,7 +188,14 @@ class CountingStore(SqliteStore):
         """Forget what waits for the next transaction; the rules must be made anew."""
         if self._database._connection.in_transaction:
             self._database._connection.execute("ROLLBACK")
+        self._recent.clear()
         self._uncommitted = 0
+
+    def delete(self, table: str, key: str | None = None) -> None:
+        """Delete a row, or all, which only time does otherwise."""
+        where = "" if key is None else " WHERE id = ?"
+        self._database.run(f"DELETE FROM {table}{where}", () if key is None else (key,))
+        self._recent.clear()
 
     @contextmanager
     def writing(self, *, later: bool = False) -> Iterator[None]:

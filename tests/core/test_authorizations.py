@@ -447,7 +447,7 @@ def test_an_authorization_that_was_pruned_meanwhile_is_let_go(client: Client) ->
     home, order = client.home, client.order("printer.lan")
     home.runner.later = True
     client.answer(order.authorizations[0])
-    home.store._database.run("DELETE FROM authorizations", ())
+    home.store.delete("authorizations")
     home.runner.finish()
     with pytest.raises(NotFound):
         client.authorization(order)
@@ -455,7 +455,7 @@ def test_an_authorization_that_was_pruned_meanwhile_is_let_go(client: Client) ->
 
 def test_an_order_that_lost_an_authorization_never_completes(client: Client) -> None:
     home, order = client.home, client.order(*BOTH)
-    home.store._database.run("DELETE FROM authorizations WHERE id = ?", (order.authorizations[1],))
+    home.store.delete("authorizations", order.authorizations[1])
     client.answer(order.authorizations[0])
     assert client.read(order).status is OrderStatus.PENDING
 

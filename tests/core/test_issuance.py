@@ -231,11 +231,11 @@ def let_it_expire(client: Client) -> None:
 
 
 def prune(client: Client) -> None:
-    client.home.store._database.run("DELETE FROM authorizations", ())
+    client.home.store.delete("authorizations")
 
 
 def prune_order(client: Client) -> None:
-    client.home.store._database.run("DELETE FROM orders", ())
+    client.home.store.delete("orders")
 
 
 def use_key_elsewhere(client: Client) -> None:

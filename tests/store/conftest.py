@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from acmeiot.store.sqlite import SqliteStore
+from tests.store.doubting import DoubtingStore
 
 
 @pytest.fixture
@@ -15,6 +16,6 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(state: Path) -> Iterator[SqliteStore]:
-    made = SqliteStore(state)
+    made = DoubtingStore(state)
     yield made
     made.close()

@@ -25,6 +25,7 @@ from acmeiot.protocol.states import (
 from acmeiot.store import rows
 from acmeiot.store.sqlite import SqliteStore
 from tests.store import samples
+from tests.store.doubting import DoubtingStore
 from tests.store.samples import DAY, NOW, PRINTER
 
 VALID = AuthorizationStatus.VALID
@@ -48,6 +49,36 @@ VERBS: dict[str, tuple[Callable[[SqliteStore, Any], None], Callable[[SqliteStore
 }
 
 
+def test_what_was_undone_is_not_remembered(store: SqliteStore) -> None:
+    kept, lost = samples.order("a"), samples.order("a")
+    store.put_order(kept)
+    with pytest.raises(_TakenBackError), store.writing():  # noqa: PT012
+        store.put_order(replace(kept, status=OrderStatus.INVALID))
+        store.put_order(lost)
+        raise _TakenBackError
+    assert (store.order(kept.id), store.order(lost.id)) == (kept, None)
+
+
+def test_what_is_deleted_is_not_remembered(store: SqliteStore) -> None:
+    order, tie = samples.order("a", expires=NOW), samples.tie("device")
+    store.put_order(order)
+    store.put_tie(tie)
+    store.drop_ties(tie.device_id)
+    store.prune(NOW + 30 * DAY)
+    assert (store.order(order.id), store.tie(tie.name)) == (None, None)
+
+
+def test_a_record_that_is_not_remembered_is_replaced(store: SqliteStore) -> None:
+    """More are written than are remembered: one that is known is none twice."""
+    orders = [samples.order("a") for _ in range(100)]
+    for order in orders:
+        store.put_order(order)
+    for order in orders:
+        store.put_order(replace(order, status=OrderStatus.READY))
+    assert store.orders_of("a", None, 1000) == [order.id for order in orders]
+    assert {store.order(order.id).status for order in orders} == {OrderStatus.READY}  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("kind", VERBS)
 def test_a_record_comes_back_as_it_went(kind: str) -> None:
     """Put, read, put another under the same key, read: whatever the fields' types admit."""
@@ -56,7 +87,7 @@ def test_a_record_comes_back_as_it_went(kind: str) -> None:
     key = "name" if kind == "ties" else "kid" if kind == "eab_keys" else "id"
 
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder))
+        store = DoubtingStore(Path(folder))
 
         @given(strategy, strategy)
         @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
