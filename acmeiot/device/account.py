@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from acmeiot.client import acme, tls
 from acmeiot.client.acme import Client
@@ -24,7 +24,10 @@ _LOG: Final = logging.getLogger("acmeiot")
 
 @dataclass(slots=True)
 class Account:
-    """One server as a client of it: connected only to where `located` is, trusting only `root`."""
+    """One server as a client of it: connected only to where `located` is, trusting only `root`.
+
+    The connection is kept for the length of a `with` block.
+    """
 
     server: Server
     located: Located
@@ -32,11 +35,20 @@ class Account:
     clock: Clock
     eab: tuple[str, str] | None = None
     _client: Client | None = None
+    _http: Http | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up."""
+        if self._http is not None:
+            self._http.close()
 
     def client(self) -> Client:
         """Return a client that may not have an account yet: enough to read what is public."""
         if self._client is None:
-            http = Http(tls.trusting(self.root), self._addresses)
+            self._http = Http(tls.trusting(self.root), self._addresses)
             pem = self.server.account_key()
             if pem is None:
                 key = AccountKey.generate()
@@ -44,7 +56,7 @@ class Account:
             else:
                 key = AccountKey.read(pem)
             account = self.server.facts().account or None
-            self._client = Client(http, self.located.url, key, self.clock, account)
+            self._client = Client(self._http, self.located.url, key, self.clock, account)
         return self._client
 
     def registered(self, identifiers: Sequence[Identifier]) -> Client:

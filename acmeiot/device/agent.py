@@ -129,7 +129,8 @@ class Agent:
         self.say("; ".join(survey.unknown))
         outcomes = tuple(call.outcome for call in self._calls.values())
         tools = self.tools
-        status.write(tools.state.folder, self.label(), outcomes, tools.clock.now())
+        label = "" if self._left else self.label()
+        status.write(tools.state.folder, label, outcomes, tools.clock.now())
         return outcomes
 
     def pause(self) -> float:

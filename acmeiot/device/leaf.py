@@ -95,18 +95,25 @@ def _certificates(chain_pem: bytes) -> list[x509.Certificate]:
 
 
 def _leads_to(chain: Sequence[x509.Certificate], root: Root) -> bool:
-    """Tell whether each certificate is signed by the next, and the last or its issuer is the root.
+    """Tell whether each certificate is signed by the next, until one is signed by the root.
 
-    The server orders its chains (RFC 8555 section 7.4.2), so there is nothing to search.
+    The server orders its chains (RFC 8555 section 7.4.2), so there is nothing to search. What
+    comes after is for those who trust an older root.
     """
     anchor = x509.load_der_x509_certificate(root.der)
-    for certificate, issuer in zip(chain, [*chain[1:], anchor], strict=True):
-        if certificate.public_bytes(_ENCODING.DER) == root.der:
+    for at, certificate in enumerate(chain):
+        if _signed(certificate, anchor):
             return True
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-            return False
+        if at + 1 == len(chain) or not _signed(certificate, chain[at + 1]):
+            break
+    return False
+
+
+def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(by)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
     return True
 
 

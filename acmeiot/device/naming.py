@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -94,14 +94,17 @@ def identifiers(
     return names.normalised(found)
 
 
-def domains(configured: Iterable[str], told: Iterable[str], server: str) -> tuple[str, ...]:
+def domains(
+    configured: Iterable[str], told: Iterable[str], server: str, before: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Return the local domains: what is configured, or else what this network says.
 
-    `told` came by DHCP, `server` is the ACME server's name, whose parent is a domain of its home.
-    Raises AgentError if there is none, since a certificate must bear a name in one (A-3.2.3-3).
+    `told` came by DHCP, `server` is the ACME server's name, whose parent is a domain of its home,
+    `before` is what there was, which a DHCP client's silence does not change. Raises AgentError if
+    there is none, since a certificate must bear a name in one (A-3.2.3-3).
     """
     parent = server.partition(".")[2]
-    for source in (configured, told, (parent,)):
+    for source in (configured, told, before if parent in before else (parent,), before):
         found = [one.strip(".").lower() for one in source]
         usable = tuple(dict.fromkeys(one for one in found if _is_domain(one)))
         if usable:

@@ -51,9 +51,10 @@ def _leave(tools: Tools, server: Server) -> str:
     ]
     if not living and not facts.account:
         return "nothing"
-    account = Account(server, tools.around.again(facts.url, root.sha256), root, tools.clock)
-    for pair in living:
-        account.revoke(pair, leaf.CESSATION)
-    if facts.account:
-        account.client().deactivate()
+    located = tools.around.again(facts.url, root.sha256)
+    with Account(server, located, root, tools.clock) as account:
+        for pair in living:
+            account.revoke(pair, leaf.CESSATION)
+        if facts.account:
+            account.client().deactivate()
     return "1 certificate" if len(living) == 1 else f"{len(living)} certificates"

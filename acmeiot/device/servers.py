@@ -32,6 +32,7 @@ class Facts:
     pinned: str = ""
     account: str = ""
     contacts: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
     serial: str = ""
     renew_at: int = 0
     ask_at: int = 0

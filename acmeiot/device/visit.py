@@ -100,10 +100,11 @@ class Visit:
         located = tools.around.find(self.network, pinned.sha256 if pinned else None)
         self._doubt(located.root.not_before)
         pin = self._pinned(known, pinned, located)
-        wanted = self._wanted(located)
         server = self._joined(known, pin, located)
-        account = Account(server, located, pin.root, tools.clock, tools.settings.eab)
-        return self._certified(account, wanted)
+        wanted = self._wanted(server, located)
+        eab = tools.settings.eab
+        with Account(server, located, pin.root, tools.clock, eab) as account:
+            return self._certified(account, wanted)
 
     # -- who is there
 
@@ -130,10 +131,12 @@ class Visit:
             _LOG.warning("%s: %s", self.network, pin.news)
         return pin
 
-    def _wanted(self, located: Located) -> tuple[Identifier, ...]:
+    def _wanted(self, server: Server, located: Located) -> tuple[Identifier, ...]:
         """Return both names and, if the owner wants them, the addresses (A-3.2.3-3, A-3.2.3-4)."""
         settings, around = self.tools.settings, self.tools.around
-        domains = naming.domains(settings.domains, around.domains(self.network), located.host)
+        told, before = around.domains(self.network), server.facts().domains
+        domains = naming.domains(settings.domains, told, located.host, before)
+        server.note(domains=domains)
         addresses = nameable(around.addresses(self.network)) if settings.addresses else ()
         return naming.identifiers(self.label, domains, addresses[: naming.MAX_ADDRESSES])
 
@@ -257,7 +260,18 @@ class Visit:
                 tell=lambda text: _LOG.warning("%s: waiting: %s", self.network, text),
             )
         account.server.note(ordered_at=tools.clock.now())
-        return account.server.add(leaf.read(chain).serial, private_pem(key), chain)
+        return self._kept(account, wanted, private_pem(key), chain)
+
+    def _kept(
+        self, account: Account, wanted: Sequence[Identifier], key: bytes, chain: bytes
+    ) -> Pair:
+        """Keep what was issued; raise AgentError if it is of no use here."""
+        pair = account.server.add(leaf.read(chain).serial, key, chain)
+        fault = leaf.fault(pair, wanted, account.root, self.tools.clock.now())
+        if fault is not None:
+            account.server.remove(pair)
+            raise AgentError(f"the server's new certificate cannot be used: {fault}")
+        return pair
 
     def _key(self, current: Pair | None) -> ec.EllipticCurvePrivateKey:
         """Return a fresh key (A-3.2.3-2), or the one in use if the owner wants it kept."""
