@@ -107,6 +107,7 @@ def _status_lines(answer: Json) -> Iterable[str]:
     yield f"pairing       {'window open until ' + _time(ends) if ends else 'window closed'}"
     yield f"devices       {', '.join(f'{number} {word}' for word, number in counts.items())}"
     yield f"certificates  {answer['certificates']}"
+    yield from _announced_lines(answer["announced"])
     if answer["uncovered_domains"]:
         missing = ", ".join(answer["uncovered_domains"])
         yield f"WARNING       the root does not cover {missing}: acmeiot rotate"
@@ -114,6 +115,25 @@ def _status_lines(answer: Json) -> Iterable[str]:
         yield f"WARNING       nothing is signed: {answer['clock']['doubt']}"
     if answer["audit_broken_at"] is not None:
         yield f"WARNING       the audit was altered at entry {answer['audit_broken_at']}"
+
+
+def _announced_lines(announced: Json | None) -> Iterable[str]:
+    if announced is None:
+        yield "announced     nothing (acmeiot announce)"
+        return
+    items = announced.get("items", ())
+    told = dict.fromkeys(_item(item) for item in items if not item["why_not"])
+    if items:
+        yield f"announced     {', '.join(told) or 'nothing'}"
+    for item in items:
+        if item["why_not"] or item["note"]:
+            word = "not announced" if item["why_not"] else "announced    "
+            yield f"{word} {_item(item)}: {item['why_not'] or item['note']}"
+    yield from (f"WARNING       {problem}" for problem in announced["problems"])
+
+
+def _item(item: Json) -> str:
+    return f"{item['what']}{' on ' if item['on'] else ''}{item['on']}"
 
 
 def devices(args: Namespace) -> None:

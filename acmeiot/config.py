@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from acmeiot.protocol import names
+from acmeiot.protocol.dhcp import FREE_NUMBERS
 
 HTTPS_PORT: Final = 8555
 HTTP_PORT: Final = 8556
@@ -75,6 +76,17 @@ class Config:
     limits: str = "on"
     threads: int = 8
     verbose: bool = False
+    # How the LAN is told (`acmeiot announce`); "" = found by itself.
+    dnsmasq: bool = True
+    dnsmasq_conf: str = ""  # the file that dnsmasq is started with
+    dnsmasq_dir: str = ""  # where it looks for more of them
+    odhcpd: bool = True
+    odhcpd_pool: tuple[str, ...] = ("lan",)  # sections of OpenWrt's /etc/config/dhcp
+    dhcp_interface: tuple[str, ...] = ()  # () = all that dnsmasq serves
+    dhcp_class_option: bool = True  # option 60, as the draft has it
+    dhcp_details: bool = False  # also path, root and port
+    dhcp_number: int = 0  # of the option that IANA assigns, or one for private use
+    static_directory: str = ""  # a file for the router's own web server
 
 
 def load(path: Path | None, flags: Mapping[str, Any]) -> Config:
@@ -141,6 +153,7 @@ def _checked(config: Config) -> Config:
         raise ConfigError("state: name a directory for keys and records")
     _check_endpoints(config)
     _check_urls(config)
+    _check_announcing(config)
     return replace(config, domain=_domains(config.domain), name=_names(config.name, "name"))
 
 
@@ -159,6 +172,24 @@ def _check_urls(config: Config) -> None:
         text = getattr(config, name)
         if text and not text.startswith(("https://", "http://")):
             raise ConfigError(f"{name}: {text!r} is not a URL such as https://router.lan/{name}")
+
+
+def _check_announcing(config: Config) -> None:
+    # These become part of dnsmasq's and UCI's own configuration.
+    for name, shape in (("dhcp_interface", _INTERFACE), ("odhcpd_pool", _SECTION)):
+        for text in getattr(config, name):
+            if not shape.fullmatch(text):
+                raise ConfigError(f"{name}: {_shown(text)} is not a name such as {_SUCH[name]}")
+    if config.dhcp_number and config.dhcp_number not in FREE_NUMBERS:
+        raise ConfigError(
+            f"dhcp_number: {_shown(config.dhcp_number)} means something else to clients; use the "
+            "one that IANA assigned, or one of 224 to 254 but 249 and 252"
+        )
+
+
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}")  # Linux has at most 15
+_SECTION: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
+_SUCH: Final = {"dhcp_interface": "br-lan", "odhcpd_pool": "lan"}
 
 
 def _domains(texts: tuple[str, ...]) -> tuple[str, ...]:

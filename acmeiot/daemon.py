@@ -290,6 +290,7 @@ class Daemon:
     def status(self) -> Json:
         """Return the state of the server for the owner."""
         now = self._clock.now()
+        root = self._authority.root_spki_sha256
         statuses = [device.status.value for device in self._store.devices()]
         return {
             "version": __version__,
@@ -297,7 +298,7 @@ class Daemon:
             "domain": self._config.domain[0],
             "root": {
                 "name": self._authority.root_name,
-                "sha256": self._authority.root_spki_sha256,
+                "sha256": root,
                 "not_after": self._authority.roots()[0].not_after,
                 "pem": self._authority.root_pem.decode("ascii"),
             },
@@ -316,6 +317,19 @@ class Daemon:
             "accounts": self._store.count_accounts(),
             "clock": {"now": now, "doubt": self._clock.doubt()},
             "audit_broken_at": self._store.verify_audit(),
+            **self._announcing(root),
+        }
+
+    def _announcing(self, root: str) -> Json:
+        """Return what `announce` needs to know, and what it left behind."""
+        from acmeiot.lan import announced  # seldom asked for
+
+        base = self._site("https").default_base
+        return {
+            "domains": list(self._config.domain),
+            # For another web server that hands it out, too.
+            "directory_object": objects.directory(base, self._core.meta),
+            "announced": announced.report(self._state, self.directory, root),
         }
 
     def rotate(self) -> Json:

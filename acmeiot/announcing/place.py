@@ -1,0 +1,167 @@
+"""Put in place what was planned, or nothing of it; and take back exactly that.
+
+What goes where is remembered before it goes there, so that --remove and `status` know of it
+whatever happens in between.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from acmeiot import durable
+from acmeiot.announcing.plan import Plan, is_ours
+from acmeiot.client.errors import AgentError
+from acmeiot.lan import odhcpd
+from acmeiot.lan.announced import FILE, Announced, sha256
+
+Json = dict[str, Any]
+
+_READABLE: Final = 0o644  # dnsmasq and web servers are other users
+_OWN: Final = 0o600
+_RESTART: Final = 120  # seconds
+
+
+@dataclass(slots=True)
+class _Change:
+    """Files and pools as they were, so that all can be as it was."""
+
+    uci: odhcpd.Uci | None
+    files: dict[Path, bytes | None] = field(default_factory=dict)
+    pools: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Tell whether anything was changed."""
+        return bool(self.files or self.pools)
+
+    def write(self, path: Path, data: bytes | None) -> None:
+        """Write a file, or delete it for None, unless it is so already."""
+        now = _content(path)
+        if now == data:
+            return
+        self.files.setdefault(path, now)
+        _place(path, data)
+
+    def withdraw(self, path: Path, digest: str) -> bool:
+        """Delete a file unless somebody else has changed it; tell whether it is gone."""
+        data = _content(path)
+        if data is not None and not is_ours(data, digest):
+            return False
+        self.write(path, None)
+        return True
+
+    def put(self, pool: str, old: Iterable[str], new: str) -> None:
+        """Replace in a pool's string what we appended before by what we append now."""
+        if self.uci is None:
+            raise AgentError(f"{odhcpd.PROGRAM} is gone, and with it what pool {pool} says")
+        option = f"{pool}.{odhcpd.RAW}"
+        now = self.uci.get(option)
+        if new and new in now and list(old) == [new]:
+            return
+        then = now
+        for ours in old:
+            then = odhcpd.removed(then, ours)
+        then = odhcpd.appended(then, new)
+        if then != now:
+            self.pools.setdefault(pool, now)
+            self.uci.put(option, then)
+
+    def undo(self) -> None:
+        """Make all as it was."""
+        for path, data in self.files.items():
+            _place(path, data)
+        for pool, value in self.pools.items():
+            if self.uci is not None:
+                self.uci.put(f"{pool}.{odhcpd.RAW}", value)
+
+
+def put(state: Path, plan: Plan, before: Announced | None, restart: str | None) -> bool:
+    """Write everything and have it read; tell whether anything changed."""
+    files = {str(path): sha256(data) for path, data in plan.files.items()}
+    pools = {pool: [ours] for pool, ours in plan.pools.items()}
+    items = tuple(item.as_json() for item in plan.items)
+    after = Announced(
+        int(time.time()), plan.ad.fqdn, plan.directory, plan.root, items, plan.records, files, pools
+    )
+    old_files, old_pools = (before.files, before.pools) if before is not None else ({}, {})
+    both = {
+        pool: [*old_pools.get(pool, ()), *pools.get(pool, ())] for pool in {**old_pools, **pools}
+    }
+    change = _Change(plan.uci)
+    _place(state / FILE, replace(after, files={**old_files, **files}, pools=both).as_bytes(), _OWN)
+    try:
+        for pool in both:
+            change.put(pool, old_pools.get(pool, ()), plan.pools.get(pool, ""))
+        for name, digest in old_files.items():
+            if name not in files:
+                change.withdraw(Path(name), digest)
+        for path, data in plan.files.items():
+            change.write(path, data)
+        if change and restart:
+            _restart(restart, "all is as it was before")
+    except BaseException:
+        change.undo()
+        _place(state / FILE, before.as_bytes() if before is not None else None, _OWN)
+        if change and restart:
+            _run(restart)
+        raise
+    _place(state / FILE, after.as_bytes(), _OWN)
+    return bool(change)
+
+
+def remove(state: Path, before: Announced | None, restart: str | None) -> Json:
+    """Take back what is remembered; what others made of our files since stays."""
+    answer: Json = {"removed": [], "pools": [], "left": [], "changed": False}
+    if before is None:
+        return answer
+    change = _Change(odhcpd.Uci.here() if before.pools else None)
+    for pool, ours in before.pools.items():
+        change.put(pool, ours, "")
+    left = [
+        name for name, digest in before.files.items() if not change.withdraw(Path(name), digest)
+    ]
+    (state / FILE).unlink(missing_ok=True)
+    if change and restart:
+        _restart(restart, "what was announced is taken back all the same")
+    removed = [str(path) for path in change.files]
+    return {"removed": removed, "pools": list(change.pools), "left": left, "changed": bool(change)}
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _place(path: Path, data: bytes | None, mode: int = _READABLE) -> None:
+    if data is None:
+        path.unlink(missing_ok=True)
+        durable.sync_directory(path.parent)
+    else:
+        durable.write(path, data, mode)
+
+
+def _restart(command: str, otherwise: str) -> None:
+    said = _run(command)
+    if said is not None:
+        raise AgentError(f"{command!r} failed{said}; {otherwise}")
+
+
+def _run(command: str) -> str | None:
+    """Run the caller's command; return how it failed, None if it did not."""
+    try:
+        done = subprocess.run(
+            shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", timeout=_RESTART,
+        )  # fmt: skip
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return f": {error}"
+    return (
+        f" ({done.returncode}): {' '.join(done.stdout.split())[:200]}" if done.returncode else None
+    )
