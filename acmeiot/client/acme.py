@@ -292,12 +292,9 @@ def alternates(response: Response) -> tuple[str, ...]:
 
 def _ari_id(certificate_der: bytes) -> str:
     """Return the id of RFC 9773 section 4.1; raise AgentError for a certificate that has none."""
-    try:
-        certificate = x509.load_der_x509_certificate(certificate_der)
-        kind = x509.AuthorityKeyIdentifier
-        above = certificate.extensions.get_extension_for_class(kind).value.key_identifier
-    except (ValueError, x509.ExtensionNotFound):
-        above = None
+    certificate = tls.load(certificate_der)
+    names = tls.extension(certificate, x509.AuthorityKeyIdentifier)
+    above = names.key_identifier if names is not None else None
     if above is None:
         raise AgentError("the certificate does not name its issuer's key: it has no renewal id")
     return certificate_id(above, certificate.serial_number)

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from acmeiot.client import tls
 from acmeiot.client.errors import AgentError
 from acmeiot.protocol.names import Identifier, normalised
 
@@ -42,10 +43,8 @@ def request(key: ec.EllipticCurvePrivateKey, identifiers: Sequence[Identifier]) 
 
 def names_of(certificate: x509.Certificate) -> frozenset[Identifier]:
     """Return the names and addresses that a certificate is for."""
-    try:
-        kind = x509.SubjectAlternativeName
-        names = certificate.extensions.get_extension_for_class(kind).value
-    except (ValueError, x509.ExtensionNotFound):
+    names = tls.extension(certificate, x509.SubjectAlternativeName)
+    if names is None:
         return frozenset()
     found = [Identifier("dns", name.lower()) for name in names.get_values_for_type(x509.DNSName)]
     found += [Identifier("ip", str(one)) for one in names.get_values_for_type(x509.IPAddress)]

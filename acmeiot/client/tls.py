@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -28,6 +28,13 @@ from acmeiot.protocol import fingerprint
 MAX_CHAIN: Final = 16  # a leaf, an intermediate, three old roots' crosses, a root: six are usual
 MAX_PEM: Final = 256 * 1024
 _MAX_NAME: Final = 80
+# What the readers of old and new versions of cryptography raise for bytes that make no sense.
+_UNREADABLE: Final = (
+    ValueError, TypeError, LookupError, OverflowError, UnsupportedAlgorithm,
+    x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 _PEM: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----\r?\n?"
 )
@@ -131,7 +138,7 @@ def vouched(old: Root, new: Root, certificates: Iterable[bytes]) -> bool:
     """
     if old.sha256 == new.sha256:
         return True  # the same key under a new certificate
-    anchor, target = (_load(root.der) for root in (old, new))
+    anchor, target = (load(root.der) for root in (old, new))
     heirs = [one for one in _parsed(certificates) if _may_sign(one, below=1)]
     return any(
         _spki_sha256(one) == new.sha256 and one.subject == target.subject
@@ -207,22 +214,24 @@ def _signs(by: x509.Certificate, certificate: x509.Certificate) -> bool:
 
 def _may_sign(certificate: x509.Certificate, below: int = 0) -> bool:
     """Tell whether it is a CA's, with room for `below` CAs under it (RFC 5280 section 4.2.1.9)."""
-    try:
-        extensions = certificate.extensions
-        basic = extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.ExtensionNotFound):
+    basic = extension(certificate, x509.BasicConstraints)
+    usage = extension(certificate, x509.KeyUsage)
+    if basic is None or not basic.ca or (usage is not None and not usage.key_cert_sign):
         return False
+    return basic.path_length is None or basic.path_length >= below
+
+
+def extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+    """Return an extension's value, None if it is not there or cannot be read."""
     try:
-        signs = extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    except x509.ExtensionNotFound:
-        signs = True
-    room = basic.path_length is None or basic.path_length >= below
-    return basic.ca and signs and room
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (*_UNREADABLE, x509.ExtensionNotFound):
+        return None
 
 
 def _parsed(ders: Iterable[bytes]) -> list[x509.Certificate]:
     """Return the certificates, each once; raise AgentError for too many or one that is none."""
-    return list(dict.fromkeys(_load(der) for der in _bounded(ders)))
+    return list(dict.fromkeys(load(der) for der in _bounded(ders)))
 
 
 def _bounded(ders: Iterable[bytes]) -> list[bytes]:
@@ -232,14 +241,14 @@ def _bounded(ders: Iterable[bytes]) -> list[bytes]:
     return some
 
 
-def _load(der: bytes) -> x509.Certificate:
+def load(der: bytes) -> x509.Certificate:
     """Return the certificate in DER; raise AgentError. What is parsed late is parsed now."""
     try:
         certificate = x509.load_der_x509_certificate(der)
         certificate.public_key()
         validity(certificate)
         hash((certificate.subject, certificate.issuer))
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise AgentError(f"a certificate cannot be read: {_text(error)}") from None
     return certificate
 

@@ -24,6 +24,7 @@ from acmeiot.protocol import names
 from acmeiot.protocol.names import Identifier
 from tests.client.answering import answering
 from tests.client.conftest import Place, place
+from tests.client.issuers import make
 from tests.client.peer import Serve, answer
 from tests.client.script import Script, Watch, problem
 from tests.web.house import House
@@ -222,8 +223,10 @@ def test_replacing(home: Place, house: House) -> None:
     with pytest.raises(Refused) as refusal:
         client.order(BOTH, replaces=certificate)
     assert (refusal.value.code, refusal.value.status) == ("alreadyReplaced", 409)
-    with pytest.raises(AgentError, match="no renewal id"):
+    with pytest.raises(AgentError, match="cannot be read"):
         client.order(BOTH, replaces=b"junk")
+    with pytest.raises(AgentError, match="no renewal id"):
+        client.order(BOTH, replaces=make("x").der)
 
 
 def test_profiles(home: Place) -> None:
