@@ -19,6 +19,7 @@ from acmeiot.client.errors import AgentError, UsageError
 if TYPE_CHECKING:
     from acmeiot.client.discover import Candidate, Discovery, Search
     from acmeiot.client.locate import Server
+    from acmeiot.lan import unicast
 
 
 def add_parser(commands: Any) -> None:
@@ -60,7 +61,15 @@ def search_of(args: argparse.Namespace, *, every_source: bool = False) -> Search
     """Return the search that the options mean; raise UsageError for what cannot be."""
     from acmeiot.client import sightings
     from acmeiot.client.discover import Search
+    from acmeiot.protocol import names
 
+    for domain in args.domain:
+        try:
+            names.dns(domain)
+        except names.BadName as error:
+            raise UsageError(f"--domain: {error}") from None
+        if f".{domain}".rstrip(".").lower().endswith(".local"):
+            raise UsageError("--domain: .local is multicast DNS's; no server is asked for there")
     for number in args.number:
         if not 1 <= number <= 254:
             raise UsageError(f"--number: {number} is no DHCP option, they are 1 to 254")
@@ -75,17 +84,18 @@ def search_of(args: argparse.Namespace, *, every_source: bool = False) -> Search
     )
 
 
-def _resolver(text: str) -> Any:
+def _resolver(text: str) -> unicast.Server:
     from acmeiot.lan import unicast
 
     host, port = text, str(unicast.PORT)
-    if text.startswith("[") or text.count(":") == 1:
-        host, _, given = text.rpartition(":") if not text.endswith("]") else (text, "", port)
-        port = given
-        host = host.removeprefix("[").removesuffix("]")
-    if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
-        raise UsageError(f"--resolver: {text!r} is not ADDRESS[:PORT] such as 192.168.1.1")
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":") if port else str(unicast.PORT)
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
     try:
+        if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
+            raise ValueError(f"{text!r} is not ADDRESS[:PORT] such as 192.168.1.1")
         return unicast.Server(ipaddress.ip_address(host), int(port))
     except ValueError as error:
         raise UsageError(f"--resolver: {error}") from None

@@ -43,14 +43,8 @@ class Found:
     note: str | None = None
 
 
-class Lookup(Protocol):
-    """Finds a candidate's host."""
-
-    def __call__(self, candidate: Candidate) -> Found:
-        """Return its LAN addresses; raise AgentError when there are none."""
-        ...
-
-
+# Finds a candidate's host; raises AgentError when it is nowhere on this LAN.
+Lookup = Callable[[Candidate], Found]
 Handshake = Callable[[str, int, str, float], Sequence[bytes]]
 
 
@@ -102,7 +96,7 @@ def locate(
     """Return the directory and the root of a server that this network names.
 
     Ports: the one that was told, 443, 8555. Paths: the one that was told, then PATHS. Raise
-    AgentError with everything that was tried.
+    AgentError with everything that was tried; Unreachable if nobody answered at all.
     """
     found = (lookup or look_up)(candidate)
     search = _Search(candidate, found, handshake, monotonic() + _ALL, monotonic)
@@ -111,7 +105,8 @@ def locate(
         if server is not None:
             return server
     where = f"{candidate.source} names {candidate.host} as this network's ACME server"
-    raise AgentError(f"{where}, but no directory is found there: {'; '.join(search.tried)}")
+    kind = AgentError if search.answered else Unreachable
+    raise kind(f"{where}, but no directory is found there: {'; '.join(search.tried)}")
 
 
 @dataclass(slots=True)
@@ -126,6 +121,7 @@ class _Search:
     tried: list[str] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
+    answered: bool = False
 
     def at(self, port: int) -> Server | None:
         """Return the server at one port, or at the port that the directory there points to."""
@@ -154,6 +150,7 @@ class _Search:
             if self.monotonic() - started > _HANDSHAKE / 2:
                 self.silent.add(address)  # a port that is closed says so at once
             raise
+        self.answered = True
         root = tls.root_of(chain)
         told = self.candidate.root
         if told is not None and root.sha256 != told.lower():
@@ -266,7 +263,9 @@ def resolve(candidate: Candidate, unicast: Unicast, multicast: Multicast) -> Fou
             return Found(_on_lan(candidate, said, reply.said))
     why = reply if isinstance(reply, str) else reply.said
     if not names.under(candidate.host, "local"):
-        none = "" if isinstance(reply, str) or not reply.exists else " knows no address"
+        if isinstance(reply, str):
+            raise Unreachable(f"{candidate.host}: {why}")
+        none = " knows no address" if reply.exists else ""
         raise AgentError(f"{candidate.host}: {why}{none}")
     return _by_multicast(candidate, multicast.ask(candidate.host), why)
 

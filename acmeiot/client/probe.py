@@ -186,7 +186,8 @@ def _raw(codec: Any, options: Sequence[Any]) -> Iterator[tuple[int, bytes]]:
     for option in options:
         if isinstance(option, tuple):
             wire = codec.i2m(None, [option])
-            yield wire[0], wire[2:]
+            if wire:  # an option without data is nothing to an older scapy
+                yield wire[0], wire[2:]
 
 
 def _sighting4(link: Interface, sender: str, options: Options) -> Sighting:
