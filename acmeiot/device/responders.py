@@ -32,6 +32,7 @@ _SECONDS: Final = 3.0  # for each of them, from first to last byte
 _MAX_HEAD: Final = 4096
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{16,256}")  # R-27; nothing that leads out of a folder
 _GET: Final = re.compile(rb"GET (\S{1,400}) HTTP/1\.[01]\r?\n")
+_IPV6_FREEBIND: Final = 78  # linux/in6.h; the socket module does not name it
 
 
 class Responder(ABC):
@@ -228,6 +229,9 @@ def _listen(address: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Just after joining, the kernel still asks whether somebody else has the address.
+            listener.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         listener.bind(where)
         listener.listen(64)
     except OSError:
