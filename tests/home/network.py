@@ -21,7 +21,7 @@ from tests.interop.host import Host
 
 PROJECT: Final = Path(__file__).parents[2]
 HERE: Final = Path(__file__).parent
-HOOK: Final = PROJECT / "files/dhcp/udhcpc"
+FILES: Final = PROJECT / "files/dhcp"
 ACMEIOT: Final = (sys.executable, "-m", "acmeiot")
 READY: Final = re.compile(r"ready (https://\S+) sha256:([0-9a-f]{64})$")
 
@@ -85,7 +85,7 @@ class Machine:
         self._resolv.touch()
         self._at: Router | None = None
         host.run("ip", "link", "set", "lo", "up")
-        host.run("mount", "-t", "tmpfs", "none", "/run")
+        host.run("mount", "-t", "tmpfs", "-o", "mode=755", "none", "/run")
         for place in ("/etc", "/var", "/usr/local"):
             self._overlay(place)
         host.run("mount", "--bind", self._resolv, "/etc/resolv.conf")
@@ -127,7 +127,7 @@ class Machine:
         self.run(
             *("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "1"),
             *("-x", f"hostname:{hostname}", "-O", "125", "-s", HERE / "udhcpc-script"),
-            HOOK=str(HOOK),
+            HOOK=str(FILES / "udhcpc"), ACMEIOT_SAW=str(FILES / "acmeiot-saw"),
         )
 
     def join(self, router: Router, hostname: str) -> None:
