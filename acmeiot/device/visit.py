@@ -205,8 +205,11 @@ class Visit:
         if fault is not None:
             return fault
         facts = self._settled(account, leaf.read(current.chain), ask=self.ask)
+        if now < facts.renew_at:
+            return None
         # A server that says so of each new one, too, must not make this device order for ever.
-        if now < facts.renew_at or 0 <= now - facts.ordered_at < _ORDERS_APART:
+        recent = 0 <= now - facts.ordered_at < _ORDERS_APART
+        if recent and self._left_over(account.server, wanted, account.root) is None:
             return None
         return "it is time to renew"
 
