@@ -23,11 +23,14 @@ def visit(machine: Machine, url: str) -> str:
         AssertionError: it shows neither.
     """
     with tempfile.TemporaryDirectory() as profile:
+        log = Path(profile, "log")
         shown = machine.run(
-            *("chromium", *OPTIONS, f"--user-data-dir={Path(profile)}", "--dump-dom", url)
+            *("sh", "-c", 'exec "$@" 2>"$0"', log, "chromium", *OPTIONS),
+            *(f"--user-data-dir={profile}", "--dump-dom", url),
         )
-    error = ERROR.search(shown)
+        said = log.read_text(errors="replace")
+    error = ERROR.search(shown + said)
     if error:
         return error[1]
-    assert "</html>" in shown, shown
+    assert "</html>" in shown, said
     return shown

@@ -10,7 +10,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-PAGE = "<title>printer</title><p>the printer's own page</p>"
+PAGE = (
+    "<html><head><title>printer</title></head><body><p>the printer's own page</p></body></html>"
+)
 
 
 class Page(BaseHTTPRequestHandler):
