@@ -256,8 +256,8 @@ class Agent:
         changed = placing.bring(wanted, self._urls)
         book.tidy()
         if changed:
-            names = ", ".join(root.name for root in wanted.values()) or "no home's root"
-            self._tell(book, Notice("stores", "", f"{', '.join(changed)}: {names}"))
+            names = ", ".join(root.name for root in wanted.values()) or "no network's root any more"
+            self._tell(book, Notice("stores", "", f"in {', '.join(changed)}: {names}"))
 
     def _wanted(self, book: Book) -> dict[str, KnownRoot]:
         """Return the roots that may be used now (A-3.3-4, A-1-2)."""

@@ -47,7 +47,7 @@ def _add_common(verb: Any) -> None:
     add("--store", action="append", metavar="NAME", help="fill this one (default: all there are)")
     add("--notify", metavar="CMD", help="show notices with it (default notify-send, on a desktop)")
     add("--directory", metavar="URL", help="ask nobody where the server is")
-    add("--home", type=Path, metavar="DIR", help="whose stores and state (default: this user's)")
+    add("--home", type=Path, metavar="DIR", help="of whose stores and state (not the system's)")
     add_search_options(verb)
 
 

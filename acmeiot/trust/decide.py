@@ -113,7 +113,7 @@ def decide(book: Book, known: Known, shown: Shown, policy: Policy, now: int) -> 
             "only roots named with --expect are taken (mode managed); the server shows "
             f"sha256:{root.sha256}"
         )
-    if known.believes(root.sha256):
+    if known.believes(root.sha256) and book.roots[root.sha256].not_after > now:
         return Same()
     try:
         vet(root, now, policy.domains, unconstrained=policy.unconstrained)

@@ -67,11 +67,16 @@ def named(url: str, interface: str | None = None) -> Candidate:
     return Candidate(parts.hostname, port, path, None, "srv", f"--directory {url}", interface)
 
 
-def _look_up(candidate: Candidate) -> locate.Found:
+def _address(host: str) -> str | None:
     try:
-        return locate.Found((str(ipaddress.ip_address(candidate.host)),))
+        return str(ipaddress.ip_address(host))
     except ValueError:
-        return locate.look_up(candidate)
+        return None
+
+
+def _look_up(candidate: Candidate) -> locate.Found:
+    address = _address(candidate.host)
+    return locate.look_up(candidate) if address is None else locate.Found((address,))
 
 
 def _found(server: Server) -> Found:
@@ -95,6 +100,6 @@ def _other_names(server: Server) -> str | None:
     except x509.ExtensionNotFound:
         return None
     names = found.get_values_for_type(x509.DNSName)
-    if not names or server.host in names:
+    if not names or server.host in names or _address(server.host) is not None:
         return None
     return f"the network calls its server {server.host}, its root says {', '.join(names[:4])}"

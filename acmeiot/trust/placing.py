@@ -16,6 +16,8 @@ from acmeiot.client.errors import AgentError
 from acmeiot.trust.networks import Book, KnownRoot, Placed
 from acmeiot.trust.stores import Store
 
+# Stores with room for one root: the current one of the preferred network.
+ONE_ROOT: Final = ("cups",)
 _FAILURES: Final = (AgentError, OSError, subprocess.SubprocessError)
 
 
@@ -48,7 +50,7 @@ class Placing:
     def _take_out(self, wanted: Mapping[str, KnownRoot]) -> Iterable[str]:
         by_name = {store.name: store for store in self.stores.every}
         for placed in tuple(self.book.placed):
-            if placed.sha256 in wanted and placed.store in self.stores.chosen:
+            if placed.sha256 in self._share(placed.store, wanted):
                 continue
             store = by_name.get(placed.store)
             if store is None:
@@ -65,9 +67,7 @@ class Placing:
 
     def _put_in(self, wanted: Mapping[str, KnownRoot], url_of: Mapping[str, str]) -> Iterable[str]:
         for store in self.stores.every:
-            if store.name not in self.stores.chosen:
-                continue
-            for root in wanted.values():
+            for root in self._share(store.name, wanted).values():
                 try:
                     if self._add(store, root):
                         yield store.name
@@ -75,6 +75,12 @@ class Placing:
                         self._prove(store, root.sha256, url_of[root.sha256])
                 except _FAILURES as error:
                     self._failed(store.name, f"{root.name}: {error}")
+
+    def _share(self, store: str, wanted: Mapping[str, KnownRoot]) -> Mapping[str, KnownRoot]:
+        """Return what of the wanted roots a store is to have."""
+        if store not in self.stores.chosen:
+            return {}
+        return dict(list(wanted.items())[:1]) if store in ONE_ROOT else wanted
 
     def _add(self, store: Store, root: KnownRoot) -> bool:
         """Put a root into a store, noted before; tell whether it was not there."""

@@ -39,10 +39,14 @@ _KINDS: Final[Mapping[str, type]] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the owner of this machine wants. `stores` empty means all that there are."""
+    """What the owner of this machine wants.
+
+    `stores` empty means all that there are: the person's, and without --home the system's, too.
+    """
 
     state: Path
     home: Path
+    own: bool  # the home is that of whoever runs this, not given with --home
     policy: Policy
     search: Search
     stores: tuple[str, ...]
@@ -63,6 +67,7 @@ def load(args: Namespace, environment: Mapping[str, str] = os.environ) -> Settin
     return Settings(
         state=args.state or state,
         home=home,
+        own=args.home is None,
         policy=_policy(args),
         search=search_of(args),
         stores=tuple(args.store or ()),
@@ -102,8 +107,10 @@ def _file(path: Path, *, must: bool) -> dict[str, Any]:
             data = file.read(_MAX_FILE)
     except FileNotFoundError:
         if must:
-            raise
+            raise UsageError(f"--config {path}: there is no such file") from None
         return {}
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
     try:
         document = tomllib.loads(data.decode())
     except ValueError as error:

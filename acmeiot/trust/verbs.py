@@ -21,6 +21,7 @@ from acmeiot.trust.networks import Book, Known, Ledger
 from acmeiot.trust.notices import Notices, plain, screen
 from acmeiot.trust.placing import Stores
 from acmeiot.trust.settings import Settings, load, root_hash
+from acmeiot.trust.stores.anchors import Anchors
 
 _LOG: Final = logging.getLogger("acmeiot.trust")
 
@@ -37,7 +38,11 @@ def run(args: Namespace) -> int | None:
         "forget": lambda: machine.forget(args.network),
         "reset": machine.reset,
     }[args.verb]
-    verb()
+    try:
+        verb()
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise AgentError(f"{where}{error.strerror or error}") from None
     return None
 
 
@@ -145,8 +150,9 @@ class Machine:
         heard = self._notices.heard
         if self._json:
             print(json.dumps([asdict(notice) for notice in heard], indent=2))
-        else:
-            print("\n".join(notice.text for notice in heard if not notice.failed))
+        for notice in heard:
+            if not (self._json or notice.failed):
+                print(notice.text)
         failed = [notice.text for notice in heard if notice.failed]
         if failed:
             raise AgentError("; ".join(dict.fromkeys(failed)))
@@ -162,7 +168,11 @@ def _stores(settings: Settings) -> Stores:
     for name in settings.stores:
         if name not in names:
             raise UsageError(f"--store: there is no {name}; there are {', '.join(names)}")
-    there = tuple(store.name for store in every if store.available())
+    there = tuple(
+        store.name
+        for store in every
+        if store.available() and (settings.own or not isinstance(store, Anchors))
+    )
     return Stores(every, settings.stores or there)
 
 

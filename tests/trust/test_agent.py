@@ -396,6 +396,15 @@ def test_a_root_that_its_owner_put_there_stays(laptop: Laptop) -> None:
     assert laptop.store.held == {A.pem: "by hand"}
 
 
+def test_a_store_with_room_for_one_root(laptop: Laptop) -> None:
+    laptop.stores = [FakeStore("cups"), FakeStore()]
+    laptop.join(HOME, A)
+    laptop.join(HOME, shown(B, vouches_for=A.sha256))
+    laptop.agent().accept(HOME.key, B.sha256)
+    assert set(laptop.stores[0].held) == {B.pem}
+    assert set(laptop.stores[1].held) == {A.pem, B.pem}
+
+
 def test_a_store_no_longer_chosen_is_emptied(laptop: Laptop) -> None:
     laptop.join(HOME, A)
     agent = laptop.agent()
