@@ -83,6 +83,8 @@ def run(args: Namespace) -> None:
         )
     except (commands.CommandError, BrokenMemory, UciError, BadOption) as error:
         raise AgentError(str(error)) from None
+    except OSError as error:
+        raise AgentError(f"{error.strerror}: {error.filename}") from None
 
 
 # -- words

@@ -76,8 +76,9 @@ class _Change:
         for path, data in self.files.items():
             _place(path, data)
         for pool, value in self.pools.items():
-            if self.uci is not None:
-                self.uci.put(f"{pool}.{odhcpd.RAW}", value)
+            option = f"{pool}.{odhcpd.RAW}"
+            if self.uci is not None and self.uci.get(option) != value:
+                self.uci.put(option, value)
 
 
 def put(state: Path, plan: Plan, before: Announced | None, restart: str | None) -> bool:
