@@ -1,6 +1,6 @@
 """An ACME client: every request of RFC 8555 that an agent makes, and RFC 9773's renewal info.
 
-It holds an account key and nonces, and knows nothing of this project's own server. Each call is
+It holds an account key and a nonce, and knows nothing of this project's own server. Each call is
 one resource; `obtain` makes an issuance of them.
 """
 
@@ -26,7 +26,6 @@ from acmeiot.protocol.names import Identifier, normalised
 
 MAX_NONCE_TRIES: Final = 5  # Pebble refuses good nonces on purpose
 MAX_ALTERNATES: Final = 8
-_MAX_NONCES: Final = 8
 _FIRST_POLL, _LAST_POLL, _LONGEST_POLL = 0.25, 5.0, 60.0  # seconds
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _LINK: Final = re.compile(r"<([^<>]*)>([^<>]*)")
@@ -64,7 +63,7 @@ class Client:
         self.clock = clock or SystemClock()
         self.account = account
         self._directory: Directory | None = None
-        self._nonces: list[str] = []
+        self._nonce = ""
 
     # -- requests
 
@@ -89,7 +88,7 @@ class Client:
         """Sign and send, again with a fresh nonce where that is all that was wrong (8555 6.5)."""
         headers = {"Content-Type": "application/jose+json"}
         for tries_left in reversed(range(MAX_NONCE_TRIES)):
-            body = signing.request(key or self.key, account, url, self._nonce(), payload)
+            body = signing.request(key or self.key, account, url, self._take_nonce(), payload)
             try:
                 return self._checked(self._http.request("POST", url, body, headers))
             except Refused as error:
@@ -109,19 +108,21 @@ class Client:
     def _checked(self, response: Response) -> Response:
         nonce = str(response.headers.get("Replay-Nonce") or "")
         if _NONCE.fullmatch(nonce):  # others are ignored (RFC 8555 section 6.5.1)
-            self._nonces = [*self._nonces[1 - _MAX_NONCES :], nonce]
+            self._nonce = nonce
         if response.status >= 400:
             raise refusal(response, self.clock.now())
         if not 200 <= response.status < 300:
             raise Garbled(f"{response.url} answers with HTTP status {response.status}")
         return response
 
-    def _nonce(self) -> str:
-        if not self._nonces:
+    def _take_nonce(self) -> str:
+        """Return the nonce of the last answer, or fetch one; each is used once."""
+        if not self._nonce:
             self._checked(self._http.request("HEAD", self.directory.new_nonce))
-        if not self._nonces:
+        if not self._nonce:
             raise Garbled(f"{self.directory.new_nonce} gives no nonce")
-        return self._nonces.pop()
+        nonce, self._nonce = self._nonce, ""
+        return nonce
 
     # -- the account
 

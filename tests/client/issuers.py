@@ -39,13 +39,15 @@ def make(
     key: ec.EllipticCurvePrivateKey | None = None,
     ca: bool = True,
     room: int | None = None,
-    signs: bool = True,
+    signs: bool | None = None,
+    above: bool = False,
     names: Sequence[str] = (),
     signed_with: ec.EllipticCurvePrivateKey | None = None,
 ) -> Holder:
     """Return a certificate for `name`, its own issuer if there is no `by`.
 
-    `room` is its path length, `signed_with` a key that is not the issuer's.
+    `room` is its path length, `signs` a key usage that is not as `ca` says, `signed_with` a key
+    that is not the issuer's; with `above` it names its issuer's key.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
     issuer = by or Holder(None, key)  # type: ignore[arg-type]
@@ -59,8 +61,12 @@ def make(
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=7))
         .add_extension(x509.BasicConstraints(ca, room if ca else None), critical=True)
-        .add_extension(_usage(signs=ca and signs), critical=True)
+        .add_extension(_usage(signs=ca if signs is None else signs), critical=True)
     )
+    if above:
+        public = issuer.key.public_key()
+        named = x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+        builder = builder.add_extension(named, critical=False)
     if names:
         builder = builder.add_extension(_alternatives(names), critical=False)
     return Holder(builder.sign(signed_with or issuer.key, hashes.SHA256()), key)

@@ -251,6 +251,20 @@ def test_refused_names(home: Place) -> None:
     assert "x.example.com" in str(refusal.value)
 
 
+def test_what_a_server_does_not_know_is_not_sent(play: Play) -> None:
+    """No `replaces` without renewal information (RFC 9773 section 5)."""
+    root = make("root")
+    leaf = make("x", root, ca=False, above=True).der
+    script = play(order=lambda _: state("pending", "Location: /o/1"))
+    client = script.client()
+    client.order(BOTH, replaces=leaf)
+    assert list(script.sent[-1][1]["payload"]) == ["identifiers"]
+    script.pages["/dir"] = {**script.pages["/dir"], "renewalInfo": "/ari"}  # type: ignore[dict-item]
+    client = script.client()
+    client.order(BOTH, replaces=leaf)
+    assert script.sent[-1][1]["payload"]["replaces"].count(".") == 1
+
+
 # -- nonces
 
 
@@ -265,6 +279,11 @@ def test_nonces_are_used_once(play: Play) -> None:
     assert paths == ["/dir", "/nonce", "/account", "/me", "/me"]
     used = [signed["protected"]["nonce"] for _, signed in script.sent if signed]
     assert len(set(used)) == 3
+    # An answer that brings none costs another HEAD.
+    script.pages["/me"] = lambda _: answer(b"{}")
+    for _ in range(2):
+        client.update([])
+    assert [path for path, _ in script.sent][5:] == ["/me", "/nonce", "/me"]
 
 
 def test_a_bad_nonce_is_tried_again(play: Play) -> None:

@@ -150,6 +150,14 @@ def test_truncated_answers(serve: Serve) -> None:
     with pytest.raises(Unreachable):
         serve(always(b"HTTP/1.1 200 OK\r\n\r\nhalf of a chain", close=True)).get()
 
+    def polite(stream: ssl.SSLSocket) -> None:
+        read(stream)
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        stream.unwrap()
+
+    with pytest.raises(Unreachable, match="in the middle of its answer"):
+        serve(polite).get()
+
 
 @pytest.mark.parametrize(
     "junk", [b"SSH-2.0-hello\r\n", b"HTTP/9 x\r\n\r\n", b"\0" * 100 + b"\r\n", b"HTTP/1.1 999999 x"]

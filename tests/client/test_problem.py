@@ -89,7 +89,9 @@ def test_any_document(document: Any) -> None:
 
 def test_problems_are_bounded() -> None:
     """Neither long texts nor deep nests."""
-    part: dict[str, Any] = {"detail": "\x1b]0;owned\x07" + "x" * 5000}
+    owned = "\x1b]0;owned\x07\u202e"
+    assert str(Problem.of({"detail": owned, "type": owned})) == " ]0;owned   ( ]0;owned  )"
+    part: dict[str, Any] = {"detail": "x" * 5000}
     for _ in range(50):
         part = {"detail": "deeper", "subproblems": [part] * 50}
     said = str(Problem.of(part))

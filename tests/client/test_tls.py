@@ -166,6 +166,9 @@ def test_who_may_not_sign_leads_nowhere() -> None:
     printer = make("printer", root, ca=False)
     with pytest.raises(AgentError, match="did not sign"):
         root_of([server(printer).der, printer.der, root.der])
+    no_ca = make("root", ca=False, signs=True)
+    with pytest.raises(AgentError, match="did not sign"):
+        root_of([server(no_ca).der, no_ca.der])
     no_usage = make("root", signs=False)
     with pytest.raises(AgentError, match="did not sign"):
         root_of([server(no_usage).der, no_usage.der])
@@ -285,6 +288,7 @@ def test_an_intermediate_does_not_become_a_root(home: Home) -> None:
     cross = make("middle", root, room=1, key=middle.key)
     assert vouched(pinned, wanted, [cross.der])
     assert not vouched(pinned, wanted, [make("other", root, room=1, key=middle.key).der])
+    assert not vouched(pinned, wanted, [make("middle", root, room=1).der])
     forged = make("middle", root, room=1, key=middle.key, signed_with=risen.key)
     assert not vouched(pinned, wanted, [forged.der])
 
