@@ -50,7 +50,9 @@ class Outcome:
 
 def write(folder: Path, label: str, outcomes: Iterable[Outcome], now: int) -> None:
     """Leave the outcomes for others to read; nothing is written that is there already."""
-    networks = [{**asdict(one), "again": None} for one in outcomes]
+    networks = [asdict(one) for one in outcomes]
+    for each in networks:
+        del each["again"]  # it differs each time, and would be written each time
     old = files.document(folder / FILE)
     if (old.get("label"), old.get("networks")) != (label, networks):
         document = {"label": label, "updated": now, "networks": networks}

@@ -244,5 +244,6 @@ def _configured_state(config: Path | None) -> Path | None:
 
 
 def _document(state: State) -> dict[str, Any]:
+    pid = states.agent_pid(state.folder)
     label, known = state.device().label, state.memberships()
-    return status.document(state.folder, label, states.agent_pid(state.folder), known)
+    return status.document(state.folder, label, None if pid == os.getpid() else pid, known)
