@@ -134,9 +134,9 @@ def test_containers_are_no_networks(lan: Lan) -> None:
 
 
 def test_not_joined(lan: Lan) -> None:
-    """No carrier, no network."""
+    """No carrier, no network, and no router to wait for."""
     lan.run("router", "ip", "link", "set", "to-laptop", "down")
-    assert here(lan) == ()
+    assert lan.call("laptop", survey) == Survey((), ())
 
 
 def test_no_such_interface() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -125,9 +126,22 @@ def test_program_does_nothing(tmp_path: Path) -> None:
 
 def test_program_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that does not end is ended, with all it started."""
-    monkeypatch.setattr(programs, "TIMEOUT", 0.3)
+    monkeypatch.setattr(programs, "TIMEOUT", 0.5)
+    store = store_with(tmp_path, f"sleep 60 & echo $! > {tmp_path}/pid; sleep 60")
     with pytest.raises(AgentError, match="update: took too long"):
-        store_with(tmp_path, "sleep 60 & sleep 60").add(home(0).root, home(0).nickname)
+        store.add(home(0).root, home(0).nickname)
+    pid = (tmp_path / "pid").read_text().strip()
+    deadline = time.monotonic() + 10
+    while alive(pid):
+        assert time.monotonic() < deadline
+
+
+def alive(pid: str) -> bool:
+    """Tell whether a process runs; whoever adopts a dead one may take a moment to bury it."""
+    try:
+        return "State:\tZ" not in Path("/proc", pid, "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_program_missing(tmp_path: Path) -> None:
