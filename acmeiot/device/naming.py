@@ -64,7 +64,8 @@ def checked_label(text: str) -> str:
     """Return the label in its only spelling; raise AgentError for what cannot be a host's."""
     label = text.strip().lower()
     try:
-        if names.dns(f"{label}.local").value.count(".") != 1 or label == "localhost":
+        name = names.dns(f"{label}.local")
+        if name.wildcard or name.value.count(".") != 1 or label == "localhost":
             raise BadName(f"{text!a} is not one label")
     except BadName as error:
         raise AgentError(

@@ -6,6 +6,7 @@ cut in the middle the next start goes on.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -25,9 +26,11 @@ class Request:
     leave: bool = False
 
 
-def ask(folder: Path, request: Request) -> None:
-    """Leave a request in the state directory."""
+def ask(folder: Path, request: Request, owner: int | None = None) -> None:
+    """Leave a request in the state directory, for the user who runs the agent to read."""
     files.dump(folder / FILE, asdict(request))
+    if owner is not None and owner != os.geteuid():
+        os.chown(folder / FILE, owner, -1)
 
 
 def asked(folder: Path) -> Request | None:

@@ -46,8 +46,11 @@ class Settings:
     keep_key: bool = False
 
 
-def load(file: Path | None, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a TOML file, overridden by those given (None and [] are not)."""
+def load(file: Path | None, options: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:
+    """Return the options of a TOML file, overridden by those given (None and [] are not).
+
+    With `strict`, an option that is not among these is an error.
+    """
     given = {name: value for name, value in options.items() if value not in (None, [], False)}
     if file is None:
         return {**options, **given}
@@ -62,6 +65,8 @@ def load(file: Path | None, options: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"{file} is no TOML: {error}") from None
     for name, value in document.items():
         if name not in options:
+            if not strict:
+                continue
             raise UsageError(f"{file}: {name} is no option; there are {', '.join(sorted(options))}")
         document[name] = _typed(file, name, value, options[name])
     return {**options, **document, **given}

@@ -171,8 +171,16 @@ def make(folder: Path) -> State:
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[State]:
-    """Open the state for one agent alone; raise AgentError if another one has it."""
+    """Open the state for one agent alone; raise AgentError if another one has it.
+
+    Also if it is another user's: the agent that runs as that user could not read what is written.
+    """
     state = make(folder)
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        raise AgentError(
+            f"{folder} is another user's, {owner}: start its service, or run this as that user"
+        )
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

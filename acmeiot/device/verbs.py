@@ -32,6 +32,7 @@ from acmeiot.device.state import State
 from acmeiot.device.surroundings import Lan
 from acmeiot.device.visit import Tools
 
+CONFIG: Final = Path("/etc/acmeiot/device.toml")  # read if it is there
 _NO_OPTIONS: Final = ("run", "verb", "label", "leave", "json", "verbose", "config")
 _PATHS: Final = ("state", "key", "cert", "webroot", "eab_hmac_file", "sightings")
 _PATIENCE: Final = 180.0  # seconds for a running agent to do what it is asked
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings that flags and file mean; raise UsageError for what cannot be."""
     given = {name: value for name, value in vars(args).items() if name not in _NO_OPTIONS}
-    options = settings.load(args.config, given)
+    options = settings.load(_config(args), given)
     for name in _PATHS:
         options[name] = Path(options[name]) if options[name] else None
     directory, eab, expected = options["directory"], None, None
@@ -180,12 +181,12 @@ def _reset(args: argparse.Namespace, wanted: Settings) -> int:
 
 def _ask(wanted: Settings, request: Request) -> int:
     """Have the running agent do it, or do it here if none runs."""
-    folder = states.make(wanted.state).folder
-    pid = states.agent_pid(folder)
-    requests.ask(folder, request)
+    pid = states.agent_pid(wanted.state)
     if pid is not None:
-        return _wait_for(folder, pid)
-    with states.opened(folder) as state:
+        requests.ask(wanted.state, request, wanted.state.stat().st_uid)
+        return _wait_for(wanted.state, pid)
+    with states.opened(wanted.state) as state:
+        requests.ask(state.folder, request)
         agent = Agent(tools_of(state, wanted))
         if request.leave:
             agent.obey()
@@ -223,7 +224,8 @@ def _stamp(folder: Path) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    folder = args.state or _configured_state(args.config) or settings.default_state()
+    options = settings.load(_config(args), {"state": args.state}, strict=False)
+    folder = Path(options["state"] or settings.default_state())
     if not folder.is_dir():
         raise AgentError(f"there is no device agent's state in {folder}; name it with --state")
     document = _document(State(folder))
@@ -231,16 +233,9 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _configured_state(config: Path | None) -> Path | None:
-    if config is None:
-        return None
-    import tomllib
-
-    try:
-        state = tomllib.loads(config.read_text("utf-8")).get("state")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read {config}: {error}") from None
-    return Path(str(state)) if state else None
+def _config(args: argparse.Namespace) -> Path | None:
+    given: Path | None = args.config
+    return given or (CONFIG if CONFIG.exists() else None)
 
 
 def _document(state: State) -> dict[str, Any]:
