@@ -202,7 +202,8 @@ class Agent:
             )
 
     def _refuse(self, book: Book, known: Known, why: str) -> None:
-        stays = "what was believed there stays" if known.beliefs else "nothing is believed there"
+        still = any(self._policy.allows(belief.sha256) for belief in known.beliefs)
+        stays = "what was believed there stays" if still else "nothing is believed there"
         text = f"{known.title}: {why}; {stays}"
         self._tell(book, Notice("refused", known.key, text, urgent=True, failed=True))
 
