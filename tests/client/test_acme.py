@@ -190,6 +190,19 @@ def test_revocation(either: Place, house: House) -> None:
     client.revoke(der(other))
 
 
+def test_what_a_revocation_says(play: Play) -> None:
+    """The certificate, and the reason if there is one; the signer is the certificate's key."""
+    script, key = play(revoke=b"{}"), csr.fresh_key()
+    script.pages["/dir"] = {**script.pages["/dir"], "revokeCert": "/revoke"}  # type: ignore[dict-item]
+    client = script.client()
+    client.revoke(b"x", key=key)
+    assert script.sent[-1][1]["payload"] == {"certificate": "eA"}
+    assert script.sent[-1][1]["protected"]["alg"] == "ES384"
+    client.revoke(b"x", 0)
+    assert script.sent[-1][1]["payload"] == {"certificate": "eA", "reason": 0}
+    assert script.sent[-1][1]["protected"]["kid"].endswith("/me")
+
+
 def test_renewal_information(home: Place, house: House) -> None:
     """A window in the certificate's last third; at once when it is revoked (RFC 9773)."""
     client = home.client()

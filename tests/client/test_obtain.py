@@ -116,6 +116,48 @@ def test_an_owner_who_says_nothing(start: Start, opened: ExitStack, house: House
     assert obtain(client, BOTH, csr.fresh_key(), answering(house))
 
 
+def test_each_reason_is_told_once(serve: Serve) -> None:
+    """However often the server is asked; and a slow server is followed through all states."""
+    key, told = csr.fresh_key(), list[str]()
+    leaf = make("x", make("root"), names=["printer.lan"], key=key, ca=False)
+
+    def order(status: str) -> dict[str, object]:
+        parts = {"identifiers": [], "authorizations": ["/a"], "finalize": "/f"}
+        return {**parts, "status": status, "certificate": "/cert"}
+
+    def waiting(detail: str, status: str = "pending") -> dict[str, object]:
+        error = {"type": "urn:ietf:params:acme:error:userActionRequired", "detail": detail}
+        challenge = {"type": "http-01", "url": "/c", "token": "t", "status": "processing"}
+        identifier = BOTH[0].as_json()
+        return {
+            "status": status, "identifier": identifier,
+            "challenges": [challenge | ({"error": error} if detail else {})],
+        }  # fmt: skip
+
+    details = ["", "", "the owner", "the owner", "the owner", "the moon"]
+    lives = {
+        "/a": iter([*map(waiting, details), waiting("", "valid")]),
+        "/o": iter(map(order, ["pending", "pending", "ready", "processing", "valid"])),
+    }
+    script = Script(
+        {
+            "/order": lambda _: answer(json.dumps(order("pending")).encode(), "Location: /o"),
+            "/c": waiting("")["challenges"][0],  # type: ignore[index]
+            "/f": order("processing"), "/cert": tls.pem(leaf.der),
+            **{path: _next(life) for path, life in lives.items()},
+        }
+    )  # fmt: skip
+    script.peer = serve(script.talk)
+    client = script.client(Watch())
+    pem = obtain(client, BOTH[:1], key, lambda *_: nullcontext(), tell=told.append)
+    assert split_pem(pem) == (leaf.der,)
+    assert told == ["printer.lan: the owner", "printer.lan: the moon"]
+
+
+def _next(pages: Iterator[dict[str, object]]) -> Callable[[object], bytes]:
+    return lambda _: answer(json.dumps(next(pages)).encode())
+
+
 # -- what goes wrong
 
 
