@@ -78,7 +78,7 @@ def test_no_fedora() -> None:
 def site(tmp_path: Path) -> Cups:
     """CUPS's configuration of a person."""
     (tmp_path / ".cups").mkdir()
-    return cups.store(Person(tmp_path, (os.getuid(), os.getgid())), {})
+    return Cups(tmp_path / ".cups", Person(tmp_path))
 
 
 def believed(shown: bytes, site: Cups) -> bool:
