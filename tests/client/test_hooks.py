@@ -255,21 +255,23 @@ CLIENTS = [
     ),
     (
         "dhclient", DHCLIENT, ["BOUND", "RENEW", "REBIND", "REBOOT"],
-        ["EXPIRE", "FAIL", "RELEASE", "STOP", "TIMEOUT"],
+        ["PREINIT", "EXPIRE", "FAIL", "RELEASE", "STOP", "TIMEOUT"],
         sighting("dhclient", **V4, v4=((60, OPTION_60), (125, OPTION_125), (224, FQDN))),
     ),
     (
-        "dhclient", DHCLIENT6, ["BOUND6", "RENEW6", "REBIND6"], ["EXPIRE6", "RELEASE6", "STOP6"],
+        "dhclient", DHCLIENT6, ["BOUND6", "RENEW6", "REBIND6"],
+        ["PREINIT6", "EXPIRE6", "RELEASE6", "STOP6"],
         sighting("dhclient6", **V6, v6=((17, OPTION_17),)),
     ),
     (
         "dhcpcd", DHCPCD, ["BOUND", "INFORM", "REBIND", "REBOOT", "RENEW"],
-        ["EXPIRE", "FAIL", "NAK", "RELEASE", "STOP", "TIMEOUT", "DEPARTED", "NOCARRIER", "STOPPED"],
+        ["EXPIRE", "FAIL", "NAK", "RELEASE", "STOP", "TIMEOUT",
+         "DEPARTED", "NOCARRIER", "PREINIT", "STOPPED"],
         sighting("dhcpcd", **V4, v4=((60, OPTION_60), (125, OPTION_125), (224, FQDN))),
     ),
     (
         "dhcpcd", DHCPCD6, ["BOUND6", "INFORM6", "REBIND6", "REBOOT6", "RENEW6"],
-        ["EXPIRE6", "RELEASE6", "STOP6", "DEPARTED", "NOCARRIER", "STOPPED"],
+        ["EXPIRE6", "RELEASE6", "STOP6", "DEPARTED", "NOCARRIER", "PREINIT", "STOPPED"],
         sighting("dhcpcd6", **V6, v6=((17, OPTION_17),)),
     ),
     (
@@ -323,7 +325,7 @@ def test_events(
             assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
             assert sightings.read(place, None, NO_LEASES) == ((expected,), ())
             # Other events, and an event of the other family, say nothing of this lease.
-            for other in ("PREINIT", "CARRIER", "hostname", "RENEW6-x", ""):
+            for other in ("MEDIUM", "CARRIER", "hostname", "RENEW6-x", ""):
                 done = hook(shell, place, name, other, environment)
                 assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
             assert len(list(place.iterdir())) == 1
