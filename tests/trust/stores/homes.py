@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from acmeiot.ca.roots import Authority, AuthorityConfig
 from acmeiot.client.errors import AgentError
@@ -40,9 +40,10 @@ class Home:
 def home(number: int) -> Home:
     """Make a home with a server at router.lan, valid now; the same one for the same number."""
     now = int(time.time())
-    where = Path(mkdtemp(prefix=f"home-{number}-")) / "ca"
-    authority = Authority.open(where, AuthorityConfig(), now=now, record=lambda _: None)
-    key, chain, _until = authority.issue_server([HOST], [], now)
+    with TemporaryDirectory(prefix=f"home-{number}-") as work:
+        where = Path(work) / "ca"
+        authority = Authority.open(where, AuthorityConfig(), now=now, record=lambda _: None)
+        key, chain, _until = authority.issue_server([HOST], [], now)
     return Home(pem_of(authority.root_der), authority.root_der, key, chain)
 
 
