@@ -72,8 +72,20 @@ class Targets:
         else:
             self._rename_each(content)
 
+    def remove(self) -> None:
+        """Take the files away, and what they are links to."""
+        for path in (self.key, self.chain):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self._versions, ignore_errors=True)
+        durable.sync_directory(self.key.parent)
+        durable.sync_directory(self.chain.parent)
+
+    @property
+    def _versions(self) -> Path:
+        return self.chain.with_name(f".{self.chain.name}.acmeiot")
+
     def _flip(self, content: Content) -> None:
-        versions = self.chain.with_name(f".{self.chain.name}.acmeiot")
+        versions = self._versions
         versions.mkdir(mode=0o755, exist_ok=True)
         old = self.found()
         if not self._linked(versions):

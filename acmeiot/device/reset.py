@@ -36,7 +36,7 @@ def remove_installed(tools: Tools) -> bool:
     pairs = [pair for server in tools.state.servers() if (pair := server.current())]
     if targets is None or all(targets.found() != targets.content(pair) for pair in pairs):
         return False
-    targets.put(dict.fromkeys(targets.found()))
+    targets.remove()
     return True
 
 

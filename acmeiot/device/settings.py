@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from acmeiot.client.errors import UsageError
+from acmeiot.device import files
 
 if TYPE_CHECKING:
     from acmeiot.client.discover import Search
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 _SHA256: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _MAX_SECRET: Final = 1024
+_FILE: Final = "options.json"
+_REMEMBERED: Final = frozenset(
+    "name ip keep_key challenge webroot http01_port tlsalpn01_port key cert owner mode "
+    "reload verify expect directory interface probe sightings domain number resolver".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +53,18 @@ class Settings:
     keep_key: bool = False
 
 
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options that somebody gave."""
+    return {name: value for name, value in options.items() if value not in (None, [], False)}
+
+
 def load(file: Path | None, options: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:
-    """Return the options of a TOML file, overridden by those given (None and [] are not).
+    """Return the options of a TOML file, overridden by those given.
 
     With `strict`, an option that is not among these is an error.
     """
-    given = {name: value for name, value in options.items() if value not in (None, [], False)}
     if file is None:
-        return {**options, **given}
+        return options
     import tomllib
 
     try:
@@ -69,7 +80,7 @@ def load(file: Path | None, options: dict[str, Any], *, strict: bool = True) -> 
                 continue
             raise UsageError(f"{file}: {name} is no option; there are {', '.join(sorted(options))}")
         document[name] = _typed(file, name, value, options[name])
-    return {**options, **document, **given}
+    return {**options, **document, **given(options)}
 
 
 def _typed(file: Path, name: str, value: Any, default: Any) -> Any:
@@ -84,6 +95,22 @@ def _typed(file: Path, name: str, value: Any, default: Any) -> Any:
     elif isinstance(value, str | int) and not isinstance(value, bool):
         return value
     raise UsageError(f"{file}: {name} cannot be {value!r}")
+
+
+def remember(folder: Path, options: Mapping[str, Any]) -> None:
+    """Keep the options that an agent was started with; pairing keys are used up, and not kept."""
+    kept = {
+        name: value if isinstance(value, bool | list) else str(value)
+        for name, value in given(options).items()
+        if name in _REMEMBERED
+    }
+    if files.document(folder / _FILE) != kept:
+        files.dump(folder / _FILE, kept)
+
+
+def remembered(folder: Path) -> dict[str, Any]:
+    """Return the options of the last start."""
+    return {k: v for k, v in files.document(folder / _FILE).items() if k in _REMEMBERED}
 
 
 def digest(text: str, option: str) -> str:

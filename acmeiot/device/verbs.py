@@ -49,15 +49,33 @@ def run(args: argparse.Namespace) -> int:
         format="acmeiot %(levelname)s %(message)s",
     )
     logging.getLogger("acmeiot").setLevel(logging.DEBUG if args.verbose else logging.INFO)
-    wanted = settings_of(args)
-    verbs = {"run": _keep, "once": _once, "rename": _rename, "reset": _reset}
-    return verbs[args.verb](args, wanted)
+    options = options_of(args)
+    wanted = settings_of(options)
+    if args.verb in ("rename", "reset"):
+        return _rename(args, wanted) if args.verb == "rename" else _reset(args, wanted)
+    with states.opened(wanted.state) as state:
+        settings.remember(state.folder, options)
+        agent = Agent(tools_of(state, wanted))
+        return _keep(agent) if args.verb == "run" else _round(agent)
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """Return the settings that flags and file mean; raise UsageError for what cannot be."""
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that flags and file mean; `state` is always among them.
+
+    What is asked of this device later counts on the options that it was last started with.
+    """
     given = {name: value for name, value in vars(args).items() if name not in _NO_OPTIONS}
     options = settings.load(_config(args), given)
+    options["state"] = str(options["state"] or settings.default_state())
+    if args.verb in ("rename", "reset"):
+        last = settings.remembered(Path(options["state"]))
+        options = {**options, **last, **settings.given(options)}
+    return options
+
+
+def settings_of(options: dict[str, Any]) -> Settings:
+    """Return the settings that options mean; raise UsageError for what cannot be."""
+    options = dict(options)
     for name in _PATHS:
         options[name] = Path(options[name]) if options[name] else None
     directory, eab, expected = options["directory"], None, None
@@ -73,7 +91,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     if challenge not in ("http-01", "tls-alpn-01"):
         raise UsageError(f"--challenge is http-01 or tls-alpn-01, not {challenge!a}")
     return Settings(
-        state=options["state"] or settings.default_state(),
+        state=options["state"],
         search=search_of(argparse.Namespace(**options)),
         name=naming.checked_label(options["name"]) if options["name"] else "",
         domains=tuple(options["domain"]),
@@ -139,24 +157,19 @@ def _proof(wanted: Settings, addresses: Sequence[str]) -> Proof | None:
 # -- the commands
 
 
-def _keep(_: argparse.Namespace, wanted: Settings) -> int:
-    with states.opened(wanted.state) as state, Watch() as watch:
+def _keep(agent: Agent) -> int:
+    with Watch() as watch:
         signal.set_wakeup_fd(watch.wakeup_fd(), warn_on_full_buffer=False)
         signal.signal(signal.SIGHUP, lambda *_: None)  # its byte in the descriptor is enough
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
-        agents.run(Agent(tools_of(state, wanted)), watch)
+        agents.run(agent, watch)
     return 0
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:
     """End at once, wherever it is: the state is whole at every moment."""
     raise SystemExit(0)
-
-
-def _once(_: argparse.Namespace, wanted: Settings) -> int:
-    with states.opened(wanted.state) as state:
-        return _round(Agent(tools_of(state, wanted)))
 
 
 def _round(agent: Agent) -> int:
@@ -176,7 +189,9 @@ def _rename(args: argparse.Namespace, wanted: Settings) -> int:
 
 
 def _reset(args: argparse.Namespace, wanted: Settings) -> int:
-    return _ask(wanted, Request(reset=True, leave=args.leave))
+    # Where no agent runs nothing begins anew until one is started.
+    leave = args.leave or states.agent_pid(wanted.state) is None
+    return _ask(wanted, Request(reset=True, leave=leave))
 
 
 def _ask(wanted: Settings, request: Request) -> int:
@@ -188,7 +203,7 @@ def _ask(wanted: Settings, request: Request) -> int:
     with states.opened(wanted.state) as state:
         requests.ask(state.folder, request)
         agent = Agent(tools_of(state, wanted))
-        if request.leave:
+        if request.reset:
             agent.obey()
             return 0
         return _round(agent)

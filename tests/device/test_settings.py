@@ -23,7 +23,7 @@ def parse(*line: str) -> argparse.Namespace:
 
 def read(*line: str) -> Settings:
     """Return the settings of `acmeiot device run`."""
-    return verbs.settings_of(parse("run", *line))
+    return verbs.settings_of(verbs.options_of(parse("run", *line)))
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -143,3 +143,19 @@ def test_responders_by_option(tmp_path: Path) -> None:
         tools = verbs.tools_of(state.make(tmp_path / "state"), read(*option))
         made[" ".join(option[:1])] = type(tools.responder(["127.0.0.1"])).__name__
     assert made == {"": "Http01", "--challenge": "TlsAlpn01", "--webroot": "Webroot"}
+
+
+def test_a_later_command_counts_on_the_options_of_the_start(tmp_path: Path) -> None:
+    key = ("--key", "/k", "--cert", "/c")
+    started = verbs.options_of(
+        parse("once", "--state", str(tmp_path), *key, "--ip", "--domain", "a")
+    )
+    settings.remember(tmp_path, started | {"pair": "secret"})
+    kept = (tmp_path / "options.json").read_text()
+    assert "secret" not in kept
+    again = parse("rename", "kitchen", "--state", str(tmp_path), "--domain", "b")
+    found = verbs.settings_of(verbs.options_of(again))
+    assert found.targets is not None
+    assert (found.targets.key, found.addresses, found.domains) == (Path("/k"), True, ("b",))
+    other = verbs.settings_of(verbs.options_of(parse("once", "--state", str(tmp_path))))
+    assert other.targets is None
