@@ -128,6 +128,15 @@ def test_dhcp_is_first(seen: Path) -> None:
     assert found.conflict is None
 
 
+def test_every_source(seen: Path, tmp_path: Path) -> None:
+    """Asked for, DNS-SD is told of as well; DHCP still wins (A-3.1-1)."""
+    saw(seen, "eth0.udhcpc", "server 192.168.1.1", v4("dhcp.lan", "/d", DIGEST, 8555))
+    with serving(f"{SERVICE} SRV 0 0 443 srv.lan.") as server:
+        asked = replace(search(seen, server), every_source=True)
+        found = discover(asked, resolv_conf=silent(tmp_path))
+    assert [one.host for one in found.candidates] == ["dhcp.lan", "srv.lan"]
+
+
 def test_dhcpv6(seen: Path, tmp_path: Path) -> None:
     """A-3.1-1: IPv6, too."""
     saw(seen, "eth0.odhcp6c", "server fe80::1", v6("router.lan"))
@@ -203,13 +212,17 @@ def test_conflict(seen: Path, one: str, other: str, every_source: bool) -> None:
 
 def test_two_interfaces_are_two_networks(seen: Path) -> None:
     """Different servers there are no conflict; one interface sees its own only."""
-    saw(seen, "eth0.udhcpc", v4("router.lan", None, None, 8555))
-    saw(seen, "wlan0.udhcpc", v4("other.home.arpa", None, None, 443))
+    saw(seen, "eth0.udhcpc", "dns 192.168.1.1", v4("router.lan", None, None, 8555))
+    saw(seen, "wlan0.udhcpc", "dns 10.0.0.1", v4("other.home.arpa", None, None, 443))
     found = discover(Search(sightings=seen), dns=lambda _: Unasked())
     assert found.conflict is None
     assert [(one.host, one.interface) for one in found.candidates] == [
         ("router.lan", "eth0"),
         ("other.home.arpa", "wlan0"),
+    ]
+    assert [one.resolvers for one in found.candidates] == [
+        (Server(ip_address("192.168.1.1")),),
+        (Server(ip_address("10.0.0.1")),),
     ]
     only = discover(Search(sightings=seen, interface="wlan0"), dns=lambda _: Unasked())
     assert [one.host for one in only.candidates] == ["other.home.arpa"]
@@ -226,6 +239,14 @@ def test_options_of_others_are_passed_by(seen: Path, tmp_path: Path, line: str) 
         found = discover(search(seen, server), resolv_conf=silent(tmp_path))
     assert found.winner.kind == "srv"
     assert any("no option names an ACME server" in text for text in found.tried)
+
+
+def test_name_that_a_script_left(seen: Path, tmp_path: Path) -> None:
+    """A full name is wanted, from a client that decodes the option itself, too."""
+    saw(seen, "eth0.script", "fqdn router")
+    found = discover(Search(sightings=seen), resolv_conf=silent(tmp_path))
+    assert found.candidates == ()
+    assert any("router is not a full name" in text for text in found.tried)
 
 
 # -- DNS-SD
@@ -351,7 +372,9 @@ def where_asked(searched: Search, resolv_conf: Path) -> list[Note]:
 def test_domains_and_resolvers_of_the_interface(seen: Path, tmp_path: Path) -> None:
     """DHCP 15, 119 and 24 before resolv.conf; only resolvers on this LAN."""
     conf = tmp_path / "resolv.conf"
-    conf.write_text("domain x.example\nsearch other.example\nnameserver 10.0.0.53\n")
+    conf.write_text(
+        "domain x.example\nsearch other.example\nnameserver 10.0.0.53\nnameserver 192.168.1.53\n"
+    )
     saw(seen, "eth0.udhcpc", "server 192.168.1.1", "domain Home.Arpa.",
         "dns 8.8.8.8", "dns 192.168.1.53")  # fmt: skip
     assert where_asked(Search(sightings=seen, interface="eth0"), conf) == [
@@ -362,11 +385,11 @@ def test_domains_and_resolvers_of_the_interface(seen: Path, tmp_path: Path) -> N
         (("10.0.0.53",), "other.example"),
     ]
     assert where_asked(Search(sightings=seen, interface="wlan0"), conf) == [
-        (("10.0.0.53",), "other.example")
+        (("10.0.0.53", "192.168.1.53"), "other.example")
     ]
     (seen / "eth0.udhcpc").unlink()
     assert where_asked(Search(sightings=seen, interface="eth0", domains=("lan",)), conf) == [
-        (("10.0.0.53",), "lan")
+        (("10.0.0.53", "192.168.1.53"), "lan")
     ]
 
 

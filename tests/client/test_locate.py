@@ -16,8 +16,9 @@ from acmeiot.client.discover import Candidate, Discovery
 from acmeiot.client.errors import AgentError
 from acmeiot.client.locate import Found, first, locate, resolve
 from acmeiot.client.tls import Root
-from acmeiot.lan import dnswire
+from acmeiot.lan import dnswire, interfaces
 from acmeiot.lan.dnswire import Record
+from acmeiot.lan.interfaces import Interface
 from acmeiot.lan.multicast import Heard
 from acmeiot.lan.unicast import Reply
 from tests.client import issuers
@@ -430,3 +431,19 @@ def test_rivals_by_multicast() -> None:
 def test_nobody_by_multicast() -> None:
     with pytest.raises(AgentError, match="nobody answers"):
         resolve(named("router.local"), Dns(), Link())
+
+
+def test_multicast_stays_on_the_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers on another network says nothing of this one (A-3.3-4)."""
+    links = [Interface(n, name, 0x1003, ()) for n, name in enumerate(("eth0", "wlan0"))]
+    monkeypatch.setattr(interfaces, "lan_interfaces", lambda: links)
+    (link,) = module._multicast(named("router.local", "wlan0"))._interfaces()
+    assert link.name == "wlan0"
+    assert len(module._multicast(named("router.local"))._interfaces()) == 2
+
+
+def test_each_ip_version_is_compared_alone() -> None:
+    """One device answers with its IPv4 addresses from one, with those of IPv6 from another."""
+    link = Link(**{"192.168.1.1": ("192.168.1.1",), "fe80::1": ("fd00::1",)})
+    found = resolve(named("router.local"), Dns(), link)
+    assert found.addresses == ("192.168.1.1", "fd00::1")
