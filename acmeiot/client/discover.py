@@ -127,6 +127,10 @@ def discover(
     seen = _seen(search, probe, tried)
     told = [candidate for one in seen for candidate in _told(one, search.numbers, tried)]
     places = _places(search, seen, resolv_conf, tried)
+    if not places:
+        tried.append("DNS-SD: no resolver on this LAN is known (--resolver names one)")
+    elif not any(place.domains for place in places):
+        tried.append("DNS-SD: no domain to ask for is known (--domain names one)")
     told = [_resolved_at(candidate, places) for candidate in told]
     conflict, rivals = _conflict(told)
     if conflict:
@@ -299,8 +303,6 @@ def _domains(given: Iterable[str], tried: list[str]) -> tuple[str, ...]:
             continue
         if len(domain) <= MAX_DOMAIN:
             found.append(domain)
-    if not found:
-        tried.append("DNS-SD: no domain to ask for is known (--domain names one)")
     return tuple(dict.fromkeys(found))[:MAX_DOMAINS]
 
 

@@ -1,5 +1,6 @@
 """Discovery: the order of the sources, what a conflict does, and what is never asked."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
@@ -399,6 +400,19 @@ def test_router_is_asked_where_dhcp_names_a_public_resolver(seen: Path, tmp_path
     assert where_asked(Search(sightings=seen), silent(tmp_path)) == [(("192.168.1.1",), "lan")]
     saw(seen, "eth0.udhcpc", "domain lan", "dns 8.8.8.8")
     assert where_asked(Search(sightings=seen), silent(tmp_path)) == []
+
+
+def test_nowhere_to_ask(seen: Path, tmp_path: Path) -> None:
+    """Which of the two is missing is said, and how to give it."""
+    conf = tmp_path / "resolv.conf"
+    for text, why in (
+        ("nameserver 8.8.8.8\nsearch lan\n", "no resolver on this LAN is known (--resolver"),
+        ("nameserver 10.0.0.1\n", "no domain to ask for is known (--domain"),
+    ):
+        conf.write_text(text)
+        found = discover(Search(sightings=seen), dns=lambda _: Unasked(), resolv_conf=conf)
+        with pytest.raises(AgentError, match=re.escape(why)):
+            _ = found.winner
 
 
 def test_bounded_domains(seen: Path, tmp_path: Path) -> None:
