@@ -75,11 +75,12 @@ class Issuance:
         order = self._order(order_id)
         if order.status is OrderStatus.VALID:
             return order  # another request finished it while this one's CSR was read
-        self._check(account, order, csr)
+        self._check(account, order)
         leaf = self._issuer.issue(self._leaf_request(order, csr))
         certificate = self._certificate(order, csr, leaf)
         with self._store.writing():
-            device = self._check(account, self._order(order_id), csr)
+            device = self._check(account, self._order(order_id))
+            self._check_fresh_key(account, csr)
             done = self._put(order, certificate)
             self._devices.tie_names(device, order.identifiers)
         self._tell(order, csr, leaf)
@@ -91,14 +92,13 @@ class Issuance:
             raise NotFound("the order was deleted")
         return order
 
-    def _check(self, account: Account, order: Order, csr: Csr) -> Device:
+    def _check(self, account: Account, order: Order) -> Device:
         """Return the device that may have the certificate now; raise why none may."""
         if order.status is not OrderStatus.READY:
             raise OrderNotReady(f"the order is {order.status.value}, not ready")
         current = self._store.account(account.id)
         refuse_inactive(account if current is None else current)
         self._check_authorizations(order)
-        self._check_fresh_key(account, csr)
         return self._devices.check_issue(account, order.remote, order.identifiers)
 
     def _check_authorizations(self, order: Order) -> None:

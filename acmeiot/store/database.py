@@ -266,7 +266,8 @@ def _settle(connection: sqlite3.Connection) -> None:
         "temp_store = MEMORY",
         f"cache_size = -{_CACHE_KIB}",
         f"wal_autocheckpoint = {LOG_PAGES}",
-        f"journal_size_limit = {LOG_PAGES * (PAGE_SIZE + 24)}",
+        # with room for the transaction that fills it: a log cut short is made longer again
+        f"journal_size_limit = {(LOG_PAGES + 64) * (PAGE_SIZE + 24)}",
         "trusted_schema = OFF",
     ):
         connection.execute("PRAGMA " + setting)

@@ -275,7 +275,7 @@ class AcmeRoutes:
         chains = self._core.issuer.chains(record.issuer_id)
         if not 0 <= number < len(chains):
             raise NotFound("the certificate has no such chain")
-        text = "".join(objects.pem(der) for der in (record.der, *chains[number]))
+        text = objects.pem_chain(record.der, chains[number])
         links = objects.certificate_alternates(call.base, record, len(chains), number)
         headers = tuple(("Link", link) for link in links)
         return Reply(text, headers=headers, content_type="application/pem-certificate-chain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -149,7 +150,12 @@ def certificate_alternates(base: str, record: Certificate, chains: int, shown: i
     return [f'<{other}>;rel="alternate"' for other in urls if other != urls[shown]]
 
 
-@lru_cache(maxsize=64)
+def pem_chain(leaf: bytes, issuers: Sequence[bytes]) -> str:
+    """Return a leaf and the certificates above it as PEM."""
+    return "".join((ssl.DER_cert_to_PEM_cert(leaf), *map(pem, issuers)))
+
+
+@lru_cache(maxsize=16)
 def pem(der: bytes) -> str:
-    """Return a certificate as PEM; the few issuers are asked for again and again."""
+    """Return an issuer's certificate as PEM; the few are asked for again and again."""
     return ssl.DER_cert_to_PEM_cert(der)
