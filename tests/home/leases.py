@@ -7,6 +7,7 @@ only unpacked and what it writes: a client is installed and set up as its own do
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -38,11 +39,7 @@ enable-ra
 """
 
 # The directories over which a machine has its own files, and where packages are unpacked to that.
-OVERLAID: Final = {
-    "/etc": ("etc",),
-    "/usr/lib": ("lib", "usr/lib"),
-    "/var/lib": (),
-}
+OVERLAID: Final = {"etc": ("etc",), "usr/lib": ("lib", "usr/lib"), "var/lib": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +49,40 @@ class Machine:
     host: Host
     run: Path
     log: Path
+    files: Path
 
     def install(self, name: str, path: str) -> None:
-        """Put a file of this project where its own comment says; a script can be run."""
-        mode = "755" if os.access(FILES / name, os.X_OK) else "644"
-        self.host.run("install", "-D", "-m", mode, FILES / name, path)
+        """Put a file of this project where its own comment says."""
+        shutil.copy(FILES / name, self._own(path))
 
     def append(self, path: str, text: str) -> None:
         """Add to a configuration file, made where there is none."""
-        script = 'mkdir -p "$(dirname "$0")" && printf %s "$1" >>"$0"'
-        self.host.run("sh", "-c", script, path, text)
+        system, own = Path(path), self._own(path)
+        if system.exists():
+            shutil.copy(system, own)
+        with own.open("a") as file:
+            file.write(text)
+
+    def _own(self, path: str) -> Path:
+        own = self.files / path.removeprefix("/")
+        own.parent.mkdir(parents=True, exist_ok=True)
+        return own
+
+    def on(self) -> None:
+        """Let the machine see its files: those put there, over the unpacked, over the system's."""
+        above = self.files / "above"
+        above.mkdir()
+        self.host.run("mount", "-t", "tmpfs", "none", above)
+        for number, (path, unpacked) in enumerate(OVERLAID.items()):
+            upper, spare = above / f"{number}", above / f"{number}.work"
+            self.host.run("mkdir", upper, spare)
+            layers = [self.files / path, *(PEERS / place for place in unpacked), Path("/", path)]
+            lower = ":".join(str(layer) for layer in layers if layer.is_dir())
+            options = f"lowerdir={lower},upperdir={upper},workdir={spare}"
+            self.host.run("mount", "-t", "overlay", "-o", options, "overlay", f"/{path}")
+        self.host.run("mount", "--bind", self.run, "/run")
+        # Read-only, as in a container: no udev is waited for.
+        self.host.run("mount", "-t", "sysfs", "-o", "ro", "none", "/sys")
 
     @property
     def index(self) -> int:
@@ -71,7 +92,10 @@ class Machine:
 
 @contextmanager
 def lan(work: Path, options: Sequence[str]) -> Iterator[Machine]:
-    """Make the LAN, with these lines in its dnsmasq's configuration, and one machine on it."""
+    """Make the LAN, with these lines in its dnsmasq's configuration, and one machine on it.
+
+    The machine is off: programs are installed and set up first.
+    """
     with ExitStack() as end:
         router = Host.first(end)
         host = router.beside()
@@ -88,40 +112,29 @@ def lan(work: Path, options: Sequence[str]) -> Iterator[Machine]:
         conf.write_text(DNSMASQ + f"dhcp-leasefile={work}/leases\n" + "\n".join(options) + "\n")
         command = ("dnsmasq", "--no-daemon", f"--conf-file={conf}")
         router.start(*command, log=work / "dnsmasq.log")
-        run = work / "run"
-        run.mkdir()
-        _own_files(host, work / "own", run)
-        yield Machine(host, run, work / "client.log")
+        yield _machine(host, work)
 
 
-def _own_files(host: Host, own: Path, run: Path) -> None:
-    """Give a machine its own view of where its programs write."""
-    own.mkdir()
-    host.run("mount", "-t", "tmpfs", "none", own)
-    for path, unpacked in OVERLAID.items():
-        upper, spare = (own / f"{path[1:].replace('/', '-')}{kind}" for kind in ("", ".work"))
-        host.run("mkdir", upper, spare)
-        lower = ":".join(
-            [str(PEERS / place) for place in unpacked if (PEERS / place).is_dir()] + [path]
-        )
-        layers = f"lowerdir={lower},upperdir={upper},workdir={spare}"
-        host.run("mount", "-t", "overlay", "-o", layers, "overlay", path)
-    host.run("mount", "--bind", run, "/run")
-    # Read-only, as in a container: no udev is waited for.
-    host.run("mount", "-t", "sysfs", "-o", "ro", "none", "/sys")
-    _own_users(host)
+def _machine(host: Host, work: Path) -> Machine:
+    """Return a machine that has what every DHCP client writes to, as its own."""
+    made = Machine(host, work / "run", work / "client.log", work / "files")
+    for path in (made.run, *(made.files / place for place in OVERLAID)):
+        path.mkdir(parents=True)
+    (made.files / "var/lib/dhcpcd").mkdir()
+    (made.files / "etc/resolv.conf").touch()
+    for name, line in (("passwd", "systemd-network:x:{0}:{0}::/:"), ("group", "{1}:x:{0}:")):
+        (made.files / "etc" / name).write_text(_users(Path("/etc", name), line))
+    return made
 
 
-def _own_users(host: Host) -> None:
-    """Add the user that an unpacked networkd wants to be; where there is only root, that is it."""
-    root = os.geteuid() == 0
-    number = 998 if root else 0
-    line = f"systemd-network:x:{number}:{number}::/:/usr/sbin/nologin"
-    script = (
-        f"grep -q ^systemd-network: /etc/passwd || echo '{line}' >>/etc/passwd;"
-        f"grep -q ^systemd-network: /etc/group || echo 'systemd-network:x:{number}:' >>/etc/group"
-    )
+def _users(system: Path, line: str) -> str:
+    """Return a passwd or group file with the user that an unpacked networkd wants to be.
+
+    Where there is nobody but root to become, that is root, and dhcpcd's user is not there.
+    """
+    kept, root = system.read_text().splitlines(), os.geteuid() == 0
     if not root:
-        # In a user's own namespace there is nobody else to become.
-        script = f"sed -i '/^systemd-network:/d;/^dhcpcd:/d' /etc/passwd /etc/group; {script}"
-    host.run("sh", "-c", script)
+        kept = [one for one in kept if not one.startswith(("systemd-network:", "dhcpcd:"))]
+    if not any(one.startswith("systemd-network:") for one in kept):
+        kept.append(line.format(998 if root else 0, "systemd-network"))
+    return "\n".join(kept) + "\n"

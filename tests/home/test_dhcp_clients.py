@@ -60,6 +60,7 @@ def udhcpc(machine: Machine) -> Iterator[None]:
         "-O",
         "224",
     )
+    machine.on()
     with machine.host.serving(*command, log=machine.log):
         yield
 
@@ -73,6 +74,7 @@ def dhclient(machine: Machine, *options: str) -> Iterator[None]:
     machine.append("/etc/dhcp/dhclient.conf", 'include "/etc/dhcp/acmeiot.conf";\n')
     files = ("-lf", "/run/dhclient.leases", "-pf", "/run/dhclient.pid")
     command = ("dhclient", "-v", *options, *files)
+    machine.on()
     with machine.host.serving(*command, "-d", "eth0", log=machine.log):
         yield
         if "-S" not in options:
@@ -96,6 +98,7 @@ def dhcpcd(machine: Machine) -> Iterator[None]:
     machine.install("dhcpcd", "/usr/lib/dhcpcd/dhcpcd-hooks/70-acmeiot")
     # This link has nobody whose address it could be, and nobody else who starts now.
     machine.append("/etc/dhcpcd.conf", (FILES / "dhcpcd.conf").read_text() + "noarp\nnodelay\n")
+    machine.on()
     with machine.host.serving("dhcpcd", "-B", "eth0", log=machine.log):
         yield
         machine.host.run("dhcpcd", "-k", "eth0")
@@ -108,6 +111,7 @@ def networkd(machine: Machine) -> Iterator[None]:
         "/etc/systemd/network/20-wired.network", "[Match]\nName=eth0\n[Network]\nDHCP=yes\n"
     )
     machine.install("networkd.conf", "/etc/systemd/network/20-wired.network.d/acmeiot.conf")
+    machine.on()
     machine.host.run(
         *("install", "-d", "-o", "systemd-network"),
         *(f"/run/systemd/netif{place}" for place in ("", "/leases", "/links", "/lldp")),
@@ -135,7 +139,7 @@ rc-manager=unmanaged
 no-auto-default=*
 auth-polkit=false
 [keyfile]
-path=/run/connections
+path=/run
 """
 CONNECTION = "[connection]\nid=eth0\ntype=ethernet\ninterface-name=eth0\n[ipv6]\nmethod=auto\n"
 
@@ -145,15 +149,15 @@ def network_manager(machine: Machine) -> Iterator[None]:
     """NetworkManager with its own DHCP client, and its dispatcher."""
     machine.install("acmeiot-saw", CORE)
     machine.install("networkmanager", "/etc/NetworkManager/dispatcher.d/90-acmeiot")
-    machine.append("/run/dbus.conf", BUS)
-    machine.append("/run/nm.conf", NETWORK_MANAGER)
-    machine.append("/run/connections/eth0.nmconnection", CONNECTION)
-    machine.host.run("chmod", "600", "/run/connections/eth0.nmconnection")
-    machine.host.run("mkdir", "/run/dbus")
+    for name, text in (("bus", BUS), ("nm", NETWORK_MANAGER), ("eth0.nmconnection", CONNECTION)):
+        (machine.run / name).write_text(text)
+        (machine.run / name).chmod(0o600)
+    (machine.run / "dbus").mkdir()
+    machine.on()
     programs = (
-        ("dbus-daemon", "--config-file=/run/dbus.conf", "--nofork"),
+        ("dbus-daemon", "--config-file=/run/bus", "--nofork"),
         ("/usr/lib/NetworkManager/nm-dispatcher", "--persist"),
-        (PEERS / "usr/sbin/NetworkManager", "--no-daemon", "--config=/run/nm.conf"),
+        (PEERS / "usr/sbin/NetworkManager", "--no-daemon", "--config=/run/nm"),
     )
     with ExitStack() as end:
         for program in programs:
