@@ -76,7 +76,8 @@ class Targets:
         """Take the files away, and what they are links to."""
         for path in (self.key, self.chain):
             path.unlink(missing_ok=True)
-        shutil.rmtree(self._versions, ignore_errors=True)
+        if self._versions.exists():
+            shutil.rmtree(self._versions)
         durable.sync_directory(self.key.parent)
         durable.sync_directory(self.chain.parent)
 
