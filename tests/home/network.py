@@ -12,10 +12,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from tests.interop.host import Host
 
@@ -73,6 +73,13 @@ class Plan:
         return "\n".join(lines) + "\n"
 
 
+class Cabling(Protocol):
+    """Where a cable ends: it has a bridge `lan`."""
+
+    def run(self, *argv: str | Path) -> str:
+        """Run a program where that bridge is."""
+
+
 class Machine:
     """A computer with its own /run, resolv.conf and home directory, and one cable, `eth0`."""
 
@@ -83,7 +90,7 @@ class Machine:
         self.home.mkdir()
         self._resolv = work / "resolv.conf"
         self._resolv.touch()
-        self._at: Router | None = None
+        self._at: Cabling | None = None
         host.run("ip", "link", "set", "lo", "up")
         host.run("mount", "-t", "tmpfs", "-o", "mode=755", "none", "/run")
         for place in ("/etc", "/var", "/usr/local"):
@@ -106,7 +113,7 @@ class Machine:
         """Run one of this project's commands."""
         return self.run(*ACMEIOT, *argv, fails=fails)
 
-    def plug(self, router: Router) -> None:
+    def plug(self, router: Cabling) -> None:
         """Put the cable into a router; nothing is asked yet."""
         assert self._at is None, "the cable is in another router"
         far = f"to{self.host.pid}"
@@ -130,7 +137,7 @@ class Machine:
             HOOK=str(FILES / "udhcpc"), ACMEIOT_SAW=str(FILES / "acmeiot-saw"),
         )
 
-    def join(self, router: Router, hostname: str) -> None:
+    def join(self, router: Cabling, hostname: str) -> None:
         """Plug in and get an address."""
         self.plug(router)
         self.dhcp(hostname)
@@ -238,22 +245,27 @@ class Street:
     def __exit__(self, *_: object) -> None:
         self._end.close()
 
-    def _host(self) -> Host:
+    def host(self) -> Host:
+        """Make a machine of namespaces that is not linked to anything."""
         if self._first is None:
             self._first = Host.first(self._end)
             return self._first
         return self._first.beside()
 
+    def keep(self, program: AbstractContextManager[object]) -> None:
+        """Enter what is to be left with the street."""
+        self._end.enter_context(program)
+
     def router(self, plan: Plan | None = None) -> Router:
         """Build a home: its router with dnsmasq, and no server yet."""
         plan = plan or Plan()
-        router = Router(self._host(), self._work / plan.name, plan)
+        router = Router(self.host(), self._work / plan.name, plan)
         self._end.callback(router.end)
         return router
 
     def machine(self, name: str, mac: str) -> Machine:
         """Make a machine whose cable is in nothing."""
-        return Machine(self._host(), self._work / name, mac)
+        return Machine(self.host(), self._work / name, mac)
 
 
 @contextmanager

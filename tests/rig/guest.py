@@ -60,6 +60,16 @@ class Guest:
         said = self._wait(pattern, timeout)
         return int(said[2]), said[1].replace(b"\r\n", b"\n").decode("utf-8", "replace")
 
+    def say(self, command: str) -> None:
+        """Send a command line whose end nobody waits for."""
+        self._send(f"{command}\n".encode())
+
+    def cpu_seconds(self) -> float:
+        """Return the seconds that this computer's processors have worked for it so far."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def power_off(self) -> None:
         """Pull the plug: nothing is written any more."""
         self._process.kill()

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 WORK: Final = HERE.parents[1] / ".rig"
+FIRST_INIT: Final = HERE / "first-init"
+_MERGED: Final = ("bin", "sbin", "lib", "lib64")
 
 PACKAGES: Final = (
     "busybox-static", "dnsmasq-base", "python3-minimal", "python3", "openssl", "ca-certificates",
@@ -78,9 +81,7 @@ def image(arch: str) -> Image:
     work = WORK / arch
     made = Image(chosen, work / "vmlinuz", work / "initrd", work / "root.squashfs")
     stamp = work / "recipe"
-    recipe = hashlib.sha256(
-        Path(__file__).read_bytes() + b"".join(p.read_bytes() for p in _own_files())
-    ).hexdigest()
+    recipe = hashlib.sha256(Path(__file__).read_bytes() + FIRST_INIT.read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != recipe:
         shutil.rmtree(work / "root", ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
@@ -89,15 +90,28 @@ def image(arch: str) -> Image:
     return made
 
 
-def _own_files() -> list[Path]:
-    return sorted(path for path in (HERE / "guest").rglob("*") if path.is_file())
+def layer(target: Path, *trees: Path) -> None:
+    """Pack root trees, later ones over earlier ones, into what lies over the root at boot.
+
+    In the root /bin, /sbin and /lib are links into /usr, so that is where theirs go, too.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        for tree in trees:
+            for path in sorted(tree.rglob("*")):
+                name = path.relative_to(tree)
+                if path.is_file() and "__pycache__" not in name.parts:
+                    merged = Path("usr", name) if name.parts[0] in _MERGED else name
+                    (Path(work) / merged).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(path, Path(work) / merged)
+        target.unlink(missing_ok=True)
+        _run("mksquashfs", work, target, "-comp", "zstd", "-all-root", "-quiet", "-no-progress")
 
 
 def _build(arch: Arch, work: Path, made: Image) -> None:
     apt = _apt(arch, work)
     debs = _fetch(apt, work, [*PACKAGES, _kernel_package(apt, arch)])
     root = work / "root"
-    for folder in ("bin", "sbin", "lib", "lib64"):
+    for folder in _MERGED:
         (root / "usr" / folder).mkdir(parents=True)
         (root / folder).symlink_to(f"usr/{folder}")
     for deb in debs:
@@ -157,7 +171,7 @@ def _wheels(arch: Arch, target: Path, work: Path) -> None:
 
 
 def _furnish(root: Path) -> None:
-    """Write what the packages' own scripts would, and put the guest's files in."""
+    """Write what the packages' own scripts would."""
     for folder in ("dev", "proc", "sys", "tmp", "root", "overlay", "rom"):
         (root / folder).mkdir(exist_ok=True)
     # As on OpenWrt: what varies is in RAM.
@@ -183,8 +197,6 @@ def _furnish(root: Path) -> None:
     (root / "usr/bin/sh").symlink_to("busybox")
     python = root / "usr/lib/python3.11"
     _run("python3.11", "-m", "compileall", "-q", python, root / "usr/lib/python3")
-    if (HERE / "guest").exists():
-        shutil.copytree(HERE / "guest", root, dirs_exist_ok=True)
 
 
 def _initrd(root: Path, work: Path, made: Image) -> None:
@@ -200,7 +212,7 @@ def _initrd(root: Path, work: Path, made: Image) -> None:
         target = first / "modules" / f"{order:03}-{path.name}"
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, target)
-    shutil.copy2(HERE / "first-init", first / "init")
+    shutil.copy2(FIRST_INIT, first / "init")
     shutil.rmtree(root / "usr/lib/modules")
     shutil.rmtree(root / "boot")
     listing = _output("find", ".", cwd=first)

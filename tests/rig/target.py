@@ -1,0 +1,144 @@
+"""The router under test, whichever it is: switched on, spoken with, and its plug pulled."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Final
+
+from tests.rig.guest import Guest
+from tests.rig.switch import LAN_ADDRESS, Switch
+
+PROBED: Final = f"http://{LAN_ADDRESS}:8556/root.pem"
+
+
+class Target(ABC):
+    """A router that the scenario can be played on.
+
+    Its first network card is in the switch's `lan`, where it is 192.168.1.1, its second in `wan`.
+    """
+
+    name: str  # in figures and in what is said
+    packager: str  # the program that installs and removes packages
+
+    def __init__(self, switch: Switch, work: Path, memory: int) -> None:
+        self.switch, self.work, self.memory = switch, work, memory
+        self.guest: Guest | None = None
+        self._put = 0
+
+    @abstractmethod
+    def command(self) -> list[str | Path]:
+        """Return QEMU's command line, without what every target has."""
+
+    @abstractmethod
+    def settle(self, guest: Guest) -> None:
+        """Wait until the console has a shell and the LAN its address."""
+
+    def boot(self, *extra: str) -> None:
+        """Switch it on, with further options of QEMU, and wait for its shell."""
+        # -no-reboot: a panic ends the guest, and the test sees it.
+        common = (
+            *("-accel", "tcg", "-m", str(self.memory), "-nographic", "-no-reboot", "-nodefaults"),
+            *("-serial", "stdio", "-monitor", "none", "-device", "virtio-rng-pci"),
+            *_net("lan", "52:54:00:00:00:01"), *_net("wan", "52:54:00:00:00:02"),
+        )  # fmt: skip
+        enter = self.switch.host.entered("setpriv", "--pdeathsig", "KILL")
+        self.guest = Guest([*enter, *self.command(), *common, *extra], self.work / "serial.log")
+        self.settle(self.guest)
+
+    @property
+    def on(self) -> Guest:
+        """The guest, which must be running."""
+        assert self.guest is not None, "the router is off"
+        return self.guest
+
+    def sh(self, command: str, *, timeout: float = 60, fails: bool = False) -> str:
+        """Run a command line on its console and return all it printed."""
+        return self.on.run(command, timeout=timeout, fails=fails)
+
+    def until(self, test: str, seconds: int = 60) -> None:
+        """Repeat a shell test on the router until it holds.
+
+        Raises:
+            AssertionError: it did not in time; the message has the system log's end.
+        """
+        # Counted by the uptime: the clock may be set in between.
+        loop = (
+            f"end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); until {test}; do "
+            "[ $(cut -d. -f1 /proc/uptime) -lt $end ] || { (logread || dmesg) 2>&1 | tail -40;"
+            " exit 9; }; sleep 0.2; done"
+        )
+        code, said = self.on.code(f"({loop})", timeout=seconds * 3 + 60)
+        assert code == 0, f"not in {seconds} s: {test}\n{said}"
+
+    def put(self, content: bytes | Path, path: str) -> None:
+        """Write a file on the router, over its LAN."""
+        self._put += 1
+        url = self.switch.offer(content, f"{self._put}")
+        self.sh(f"wget -q -O {path} {url}")
+
+    def take(self, path: str) -> bytes:
+        """Return what a file on the router has, over its console."""
+        return bytes.fromhex(self.sh(f"hexdump -v -e '1/1 \"%02x\"' {path}", timeout=120))
+
+    def install(self, *packages: Path) -> str:
+        """Install packages, or upgrade to them, as a person does; return what was said."""
+        names = []
+        for package in packages:
+            self.put(package, f"/tmp/{package.name}")
+            names.append(f"/tmp/{package.name}")
+        said = self.sh(f"{self.packager} install {' '.join(names)}", timeout=300)
+        self.sh(f"rm {' '.join(names)}")
+        return said
+
+    def remove(self, *names: str) -> str:
+        """Remove packages; return what was said."""
+        return self.sh(f"{self.packager} remove {' '.join(names)}", timeout=120)
+
+    def until_served(self, seconds: float = 120) -> float:
+        """Wait until the LAN gets the root from the server; return when (perf_counter)."""
+        return self.switch.until_served(PROBED, seconds)
+
+    def seconds_to_ready(self, start: str) -> tuple[float, float]:
+        """Run what starts the server; return the seconds to ready, by the wall and of QEMU's CPU.
+
+        The CPU's seconds hardly change when other programs keep this computer busy.
+        """
+        wall, spent = time.perf_counter(), self.on.cpu_seconds()
+        self.sh(start)
+        return self.until_served() - wall, self.on.cpu_seconds() - spent
+
+    def cut(self) -> None:
+        """Pull the plug: nothing is written any more."""
+        self.on.power_off()
+        self.guest = None
+
+    def halt(self) -> None:
+        """Shut it down as a person does, and wait until it is off."""
+        self.on.say(self.poweroff)
+        self.on.ended()
+        self.guest = None
+
+    poweroff = "poweroff"
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        if self.guest is not None:
+            self.guest.close()
+            self.guest = None
+
+
+def _net(side: str, mac: str) -> list[str]:
+    return [
+        "-netdev", f"tap,id={side},ifname=tap-{side},script=no,downscript=no",
+        "-device", f"virtio-net-pci,netdev={side},mac={mac}",
+    ]  # fmt: skip
+
+
+def disk(serial: str, path: Path, options: str) -> list[str]:
+    """Return QEMU's options for a disk that the guest finds by its serial."""
+    return [
+        "-drive", f"file={path},format=raw,if=none,id={serial},{options}",
+        "-device", f"virtio-blk-pci,drive={serial},serial={serial}",
+    ]  # fmt: skip
