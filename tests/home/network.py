@@ -69,7 +69,10 @@ class Plan:
                 f"dhcp-host={PRINTER_MAC},printer,{self.net}.20",
             ]  # fmt: skip
         if self.net6:
-            lines += ["enable-ra", f"dhcp-range={self.net6}:100,{self.net6}:199,64,1h"]
+            lines += [
+                "enable-ra", f"dhcp-range={self.net6}:100,{self.net6}:199,64,1h",
+                f"dhcp-host={PRINTER_MAC},printer,[{self.net6}:20]",
+            ]  # fmt: skip
         return "\n".join(lines) + "\n"
 
 
@@ -93,7 +96,7 @@ class Machine:
         self._at: Cabling | None = None
         host.run("ip", "link", "set", "lo", "up")
         host.run("mount", "-t", "tmpfs", "-o", "mode=755", "none", "/run")
-        for place in ("/etc", "/var", "/usr/local"):
+        for place in ("/etc", "/var", "/usr/lib", "/usr/local"):
             self._overlay(place)
         host.run("mount", "--bind", self._resolv, "/etc/resolv.conf")
 
@@ -134,7 +137,8 @@ class Machine:
         self.run(
             *("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "1"),
             *("-x", f"hostname:{hostname}", "-O", "125", "-s", HERE / "udhcpc-script"),
-            HOOK=str(FILES / "udhcpc"), ACMEIOT_SAW=str(FILES / "acmeiot-saw"),
+            HOOK=str(FILES / "udhcpc"),
+            ACMEIOT_SAW=str(FILES / "acmeiot-saw"),
         )
 
     def join(self, router: Cabling, hostname: str) -> None:
@@ -200,7 +204,8 @@ class Router(Machine):
 
     def announce(self, *options: str) -> None:
         """Tell the LAN about the server, and have dnsmasq read it."""
-        self.owner("announce", "--dnsmasq-dir", str(self.snippets), *options)
+        where = ("--dnsmasq-dir", self.snippets, "--dnsmasq-conf", self.work / "dnsmasq.conf")
+        self.owner("announce", *map(str, where), *options)
         self.start_dns("lan")
 
     def owner(self, command: str, *argv: str) -> str:

@@ -3,6 +3,7 @@
 usage: python -m tests.home.service KEY CHAIN [PORT]
 """
 
+import socket
 import socketserver
 import ssl
 import sys
@@ -10,9 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-PAGE = (
-    "<html><head><title>printer</title></head><body><p>the printer's own page</p></body></html>"
-)
+PAGE = "<html><head><title>printer</title></head><body><p>the printer's own page</p></body></html>"
 
 
 class Page(BaseHTTPRequestHandler):
@@ -30,11 +29,12 @@ class Page(BaseHTTPRequestHandler):
 class Service(socketserver.ThreadingTCPServer):
     """Takes key and chain anew for every connection, so that a renewal is served at once."""
 
+    address_family = socket.AF_INET6  # and IPv4 with it
     allow_reuse_address = True
     daemon_threads = True
 
     def __init__(self, key: Path, chain: Path, port: int) -> None:
-        super().__init__(("", port), Page)
+        super().__init__(("::", port), Page)
         self._key, self._chain = key, chain
 
     def finish_request(self, request: Any, client_address: Any) -> None:
