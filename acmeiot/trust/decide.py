@@ -113,12 +113,15 @@ def decide(book: Book, known: Known, shown: Shown, policy: Policy, now: int) -> 
             "only roots named with --expect are taken (mode managed); the server shows "
             f"sha256:{root.sha256}"
         )
-    if known.believes(root.sha256) and book.roots[root.sha256].not_after > now:
+    believed = next((one for one in known.beliefs if one.sha256 == root.sha256), None)
+    if believed is not None and book.roots[root.sha256].not_after > now:
         return Same()
     try:
         vet(root, now, policy.domains, unconstrained=policy.unconstrained)
     except UnfitRoot as flaw:
         return Refuse(str(flaw))
+    if believed is not None:  # the same key, in a certificate that has not expired
+        return Believe(believed)
     if policy.expect:
         how = "managed" if policy.mode == "managed" else "expect"
         return Believe(Belief(root.sha256, how, True, now), replaces)

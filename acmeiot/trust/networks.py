@@ -134,8 +134,8 @@ class Book:
         self.tidy()
 
     def wait(self, key: str, root: KnownRoot, pending: Pending) -> None:
-        """Keep a root until it is accepted; what is believed stays."""
-        self.roots[root.sha256] = root
+        """Keep a root until it is accepted; what is believed stays, here and elsewhere."""
+        self.roots.setdefault(root.sha256, root)
         self.networks[key] = replace(self.networks[key], pending=pending)
         self.tidy()
 

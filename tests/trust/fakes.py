@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,10 +35,6 @@ def shown(root: Root, told: str | None = None, *, vouches_for: str | None = None
     )
 
 
-class PowerCut(Exception):
-    """The end of a process in the middle of something."""
-
-
 @dataclass
 class FakeStore:
     """A store in memory, which fails as it is told."""
@@ -48,7 +44,7 @@ class FakeStore:
     fails: Exception | None = None
     refuses: str | None = None
     tried: list[str] = field(default_factory=list)
-    cut_after_add: bool = False
+    during_add: Callable[[], None] = lambda: None
     tested: bool = True
 
     def available(self) -> bool:
@@ -59,8 +55,7 @@ class FakeStore:
         """Hold it."""
         self._perhaps_fail()
         self.held[root_pem] = nickname
-        if self.cut_after_add:
-            raise PowerCut
+        self.during_add()
 
     def remove(self, root_pem: bytes, nickname: str) -> None:
         """Hold it no more."""

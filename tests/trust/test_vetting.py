@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from acmeiot.client.tls import Root
 from acmeiot.trust.vetting import MAX_DER, UnfitRoot, vet
 from tests.trust.roots import DAY, NOW, Made, home_root
 
@@ -93,9 +94,15 @@ def test_no_constraints_only_by_order_and_nothing_else_is_waived() -> None:
         vet(Made(constrained=False, kind="p256").root, NOW, unconstrained=True)
 
 
-@pytest.mark.parametrize("der", [b"", b"0\x82", b"0" * (MAX_DER + 1)], ids=len)
-def test_what_is_no_certificate(der: bytes) -> None:
-    from acmeiot.client.tls import Root
-
-    with pytest.raises(UnfitRoot, match=r"cannot be read|more than"):
+@pytest.mark.parametrize(
+    ("der", "said"),
+    [
+        (b"", "cannot be read"),
+        (b"0\x82", "cannot be read"),
+        (b"0" * (MAX_DER + 1), f"more than {MAX_DER}"),
+    ],
+    ids=len,
+)
+def test_what_is_no_certificate(der: bytes, said: str) -> None:
+    with pytest.raises(UnfitRoot, match=said):
         vet(Root(der, "00" * 32, "", NOW - 1, NOW + 1), NOW)
