@@ -26,7 +26,7 @@ demo: .venv/test-ready ## a whole home in network namespaces: a printer and a la
 
 check: lint unit ## ruff, mypy, import arrows and unit tests with the newest libraries: run this often
 
-test: peers lint unit unit-openwrt unit-next fuzz interop ## everything that CI runs
+test: peers lint unit unit-openwrt unit-next fuzz interop home ## everything that CI runs
 
 lint: .venv/test-ready
 	.venv/bin/ruff check .
@@ -52,6 +52,9 @@ fuzz: .venv/test-ready
 
 interop: peers .venv/test-ready .venv-certbot/ready
 	$(PY) -m pytest $(wildcard tests/crash tests/hostile) tests/interop
+
+home: peers .venv/test-ready .venv-certbot/ready ## whole homes in network namespaces, with DHCP clients, browser and rogues
+	$(PY) -m pytest $(PARALLEL) tests/home
 
 bench: peers .venv/test-ready ## whole issuances beside Caddy and Pebble, in one run; ARGS="--rounds 9" for steadier figures
 	@$(PY) -m tests.bench $(ARGS)
@@ -99,5 +102,5 @@ clean: ## remove what the verbs made, but not ./var
 	$(PIP) --python .venv-certbot/bin/python install --upgrade certbot
 	@touch $@
 
-.PHONY: help run demo check test lint unit unit-openwrt unit-next fuzz interop peers clean
+.PHONY: help run demo check test lint unit unit-openwrt unit-next fuzz interop home peers clean
 .DELETE_ON_ERROR:
