@@ -49,6 +49,8 @@ def add_parser(commands: Any) -> None:
 
 def run(args: Namespace) -> None:
     """Announce, take back, or only show; raise AgentError or UsageError."""
+    import subprocess
+
     from acmeiot import commands, config
     from acmeiot.announcing import place
     from acmeiot.announcing.plan import made
@@ -83,8 +85,11 @@ def run(args: Namespace) -> None:
         )
     except (commands.CommandError, BrokenMemory, UciError, BadOption) as error:
         raise AgentError(str(error)) from None
+    except subprocess.TimeoutExpired as error:
+        raise AgentError(f"{error.cmd[0]} did not end in {error.timeout} seconds") from None
     except OSError as error:
-        raise AgentError(f"{error.strerror}: {error.filename}") from None
+        where = f": {error.filename}" if error.filename else ""
+        raise AgentError(f"{error.strerror}{where}") from None
 
 
 # -- words

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -359,18 +360,30 @@ def test_a_failed_restart_is_taken_back_from_odhcpd(owner: Owner, openwrt: Path)
     assert owner.status() is None
 
 
-def test_a_power_cut_in_between_is_remembered(owner: Owner, openwrt: Path) -> None:
-    """What a cut left in a pool, of the old or the new, --remove finds."""
-    old = told(owner.announce())["DHCPv6 option 17"]
-    new = told(owner.announce("--details", "--dry-run"))["DHCPv6 option 17"]
-    memory = owner.server.state / "announced.json"
-    document = json.loads(memory.read_text())
-    document["pools"] = {"lan": [old, new]}
-    for cut in (OWNERS_RAW + old, OWNERS_RAW + new):
-        memory.write_text(json.dumps(document))
-        (openwrt / "dhcp.lan.dhcpv6_raw").write_text(cut)
-        owner.announce("--remove")
-        assert raw(openwrt) == OWNERS_RAW
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_power_cut_in_between_is_remembered(
+    owner: Owner, openwrt: Path, tmp_path: Path, when: str
+) -> None:
+    """What is there of the old and of the new is found by --remove."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    owner.announce("--static", old)
+    before = raw(openwrt)
+    (openwrt / "kill").write_text(when)
+    assert owner.run("--static", new, "--details").returncode == -9
+    (openwrt / "kill").unlink()
+    if when == "before":
+        (openwrt / "changes").unlink()  # they are in RAM
+        assert raw(openwrt) == before
+    for _ in range(100 if when == "after" else 0):  # until `uci` has ended, too
+        if raw(openwrt) != before:
+            break
+        time.sleep(0.05)
+    else:
+        assert when == "before"
+    assert old.exists()
+    owner.announce("--remove")
+    assert (raw(openwrt), old.exists(), new.exists()) == (OWNERS_RAW, False, False)
+    assert not owner.ours.exists()
 
 
 def test_uci_gone(owner: Owner, openwrt: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ def option(line: str, tmp_path: Path) -> OwnOption | None:
         ("dhcp-option=60,x", 60, False, ""),
         ("dhcp-option = 60 , x", 60, False, ""),
         ("  dhcp-option-force=60,x # why", 60, False, ""),
+        ("dhcp-option=tag:a#b,60,x", 60, False, "a#b"),
         ('dhcp-option=60,"x,61,#y"', 60, False, ""),
         ("dhcp-option=option:vendor-class,x", 60, False, ""),
         ("dhcp-option=lan,60,x", 60, False, "lan"),

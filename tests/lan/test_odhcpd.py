@@ -13,7 +13,8 @@ from acmeiot.protocol.dhcp import Advertisement
 
 OURS = whole6(Advertisement("router.lan")).hex()
 
-# A uci that keeps its values as files, as much of it as is used. `fail` makes `commit` fail.
+# A uci that keeps its values as files, as much of it as is used. `fail` makes `commit` fail, `kill`
+# makes it the last thing that its caller sees, before it is done or after.
 STUB = """\
 #!/bin/sh
 echo "$@" >>"$STORE/calls"
@@ -27,6 +28,9 @@ set)
 	echo "${2%%=*}" >"$STORE/key" ;;
 delete) echo "-$2" >"$STORE/changes"; rm -f "$STORE/new"; echo "$2" >"$STORE/key" ;;
 commit)
+	cut=$(cat "$STORE/kill" 2>/dev/null)
+	[ -z "$cut" ] || kill -9 $PPID
+	[ "$cut" != before ] || exit 1
 	[ ! -f "$STORE/fail" ] || { echo "uci: I/O error" >&2; exit 1; }
 	key=$(cat "$STORE/key")
 	if [ -f "$STORE/new" ]; then mv "$STORE/new" "$STORE/$key"; else rm -f "$STORE/$key"; fi

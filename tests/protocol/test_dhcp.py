@@ -193,6 +193,13 @@ def test_a_doubled_block_is_normal() -> None:
     assert read4([(60, option60(ROUTER) * 2)]).found == ROUTER
 
 
+def test_what_another_enterprise_says_is_not_ours() -> None:
+    """Its sub-option 1 may be a name, too."""
+    theirs = (4491).to_bytes(4, "big") + b"\x0b\x01\x09other.lan"
+    assert read4([(125, theirs), (125, option125(ROUTER))]).found == ROUTER
+    assert read4([(125, theirs)]).found is None
+
+
 def test_another_enterprise_alone() -> None:
     cable = bytes.fromhex("0000118b050103616263")
     assert read4([(125, cable), (124, cable)]).ignored == (
@@ -232,6 +239,8 @@ def test_another_enterprise_alone() -> None:
         (b"\x06router\xc0\x00", "is not"),
         (b"\x06router\x05lan\0", "is not a host label"),  # the labels' lengths are wrong
         (b"\x06rou.er\x03lan\0", "a label has a dot in it"),
+        (b"\x06router\x03lan\0\0", "is not a host label"),  # something behind the end
+        (b"\x06router\x03lan\0\x03lan\0", "is not a host label"),
         (b"https://router.lan/", "is not a host label"),
     ],
 )
@@ -255,6 +264,13 @@ def test_names_of_254_octets_on_the_wire() -> None:
     assert (len(name), len(wire)) == (253, 255)
     assert read4([(60, name.encode())]).found == Advertisement(name)
     assert read4([(60, wire)]).found == Advertisement(name)
+
+
+def test_text_that_looks_like_a_label() -> None:
+    """A letter is no length: labels have at most 63 octets."""
+    name = "a" + "b" * 60 + "." + "c" * 36
+    assert len(name) == ord("a") + 1
+    assert read4([(60, name.encode() + b"\0")]).found == Advertisement(name)
 
 
 # -- rule (f): which option counts
@@ -319,7 +335,10 @@ def test_bad_sub_options_do_not_cost_the_name() -> None:
     assert reading.ignored == ("option 125: its port: a port has 2 octets, not 1",)
 
 
-@pytest.mark.parametrize("body", ["", "01", "010b" + TEXT, f"020a{TEXT}", "ff", "0100"])
+@pytest.mark.parametrize(
+    "body",
+    ["", "01", "010b" + TEXT, f"020a{TEXT}", "ff", "0100", f"010a{TEXT}02", f"010a{TEXT}0209"],
+)
 def test_sub_options_that_are_none(body: str) -> None:
     data = bytes.fromhex(f"{MARK}{len(body) // 2:02x}{body}")
     reading = read4([(125, data)])
