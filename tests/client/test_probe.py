@@ -198,6 +198,63 @@ def test_scapy_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\n" not in str(raised.value)
 
 
+# -- waiting
+
+
+class Line:
+    """A socket on which a packet comes at each of some seconds; its clock is the test's."""
+
+    def __init__(self, *comes: float) -> None:
+        self.now, self.sent = 0.0, 0
+        self._comes, self._timeout = list(comes), 0.0
+
+    def settimeout(self, seconds: float) -> None:
+        """Wait so long for the next one."""
+        self._timeout = seconds
+
+    def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
+        """Return what comes in time."""
+        if not self._comes or self._comes[0] > self.now + self._timeout:
+            self.now += self._timeout
+            raise TimeoutError
+        self.now = max(self.now, self._comes.pop(0))
+        return b"packet", (ROUTER, 67)
+
+    def send(self) -> None:
+        """Count the questions."""
+        self.sent += 1
+
+    def monotonic(self) -> float:
+        """Return the seconds so far."""
+        return self.now
+
+    def heard(self) -> int:
+        """Return how many packets are waited for."""
+        return len(list(probe._heard(self, self.send, self.monotonic)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("comes", "heard", "sent", "seconds"),
+    [
+        ((), 0, 2, probe.WINDOW),  # asked once more, and then it is silence
+        ((0.1,), 1, 1, 0.1 + probe.LINGER),  # time for a rival, but not for ever
+        ((0.1, 0.3, 0.7), 2, 1, 0.1 + probe.LINGER),
+        ((1.4,), 1, 2, 1.4 + probe.LINGER),
+    ],
+)
+def test_wait(comes: tuple[float, ...], heard: int, sent: int, seconds: float) -> None:
+    line = Line(*comes)
+    assert line.heard() == heard
+    assert line.sent == sent
+    assert line.now == pytest.approx(seconds)
+
+
+def test_flood() -> None:
+    """Nobody keeps us listening."""
+    line = Line(*(n / 1000 for n in range(2000)))
+    assert line.heard() == probe._MAX_PACKETS
+
+
 # -- what is read of packets
 
 
@@ -287,6 +344,7 @@ def test_reply6() -> None:
         (b"\3lan\0\3la", ("lan",)),
         (b"\3lan\0\xc0", ("lan",)),
         (b"\3lan", ()),
+        (b"\1x\0" * 40, ("x",) * 8),
         (b"", ()),
     ],
 )
