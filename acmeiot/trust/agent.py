@@ -67,22 +67,23 @@ class Agent:
         self._joined: dict[str, Network] = {}
         self._urls: dict[str, str] = {}  # by root: a server that showed it just now
 
-    def look(self) -> tuple[Network, ...]:
+    def look(self) -> Survey:
         """Make the stores fit the networks joined now, which are returned (A-3.3-4).
 
         Raise AgentError if they cannot be told, after taking all roots out.
         """
         unknown: tuple[str, ...] = ()
         try:
-            unknown = self._where().unknown
+            survey = self._where()
+            unknown = survey.unknown
         finally:
             with self._ledger.opened() as book:
                 for why in unknown:
-                    self._tell(book, Notice("unknown", "", why))
+                    self._tell(book, Notice("unknown", "", why, failed=True))
                 book.joined = list(self._joined)
                 book.purge(set(self._joined))
                 self._place(book)
-        return tuple(self._joined.values())
+        return survey
 
     def meet(self, network: Network) -> bool:
         """Learn what root a joined network shows and act on it; False if it may soon be other."""

@@ -44,7 +44,11 @@ class Finder:
             return Found(conflict=discovery.conflict)
         if not discovery.candidates:
             return Found()
-        return _found(locate.first(discovery, self.lookup or _look_up))
+        # What root was told is for `decide` to compare: a difference is no dead server.
+        told = {replace(one, root=None): one.root for one in discovery.candidates}
+        untold = replace(discovery, candidates=tuple(told))
+        server = locate.first(untold, self.lookup or _look_up)
+        return _found(server, told[server.candidate])
 
     def _discovery(self, network: Network) -> Discovery:
         if self.directory is None:
@@ -79,13 +83,12 @@ def _look_up(candidate: Candidate) -> locate.Found:
     return locate.look_up(candidate) if address is None else locate.Found((address,))
 
 
-def _found(server: Server) -> Found:
+def _found(server: Server, told: str | None) -> Found:
     def vouches(old: KnownRoot) -> bool:
         before = Root.of(ssl.PEM_cert_to_DER_cert(old.pem))
         return tls.vouched(before, server.root, server.chain)
 
-    candidate = server.candidate
-    shown = Shown(server.root, server.url, candidate.source, candidate.root, vouches)
+    shown = Shown(server.root, server.url, server.candidate.source, told, vouches)
     notes = [note for note in (server.note, _other_names(server)) if note is not None]
     return Found(shown, note="; ".join(notes) or None)
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from acmeiot.client.errors import AgentError
+from acmeiot.client.network import Network, Survey
 from acmeiot.trust.agent import Agent
-
-if TYPE_CHECKING:
-    from acmeiot.client.network import Network
 
 SOON: Final = 2.0  # seconds until a network is asked again, doubled each time
 # After the first answer once more: perhaps DNS was quicker than the DHCP client's hook (A-3.1-1).
 AGAIN: Final = 10.0
 SELDOM: Final = 900.0
+UNKNOWN: Final = 15.0  # where a network cannot be told: its router may just be starting
 # Whatever changes, one network is not asked more often.
 _AT_LEAST: Final = 5.0
 _LOG: Final = logging.getLogger("acmeiot.trust")
@@ -82,15 +81,16 @@ def run(
     Raise AgentError or OSError if already the first look fails.
     """
     rounds = Rounds()
-    networks = agent.look()
+    survey = agent.look()
     changed = False
     try:
         while not stopped():
-            for network in rounds.due(networks, monotonic(), changed=changed):
+            for network in rounds.due(survey.networks, monotonic(), changed=changed):
                 if not stopped():
                     rounds.met(network, monotonic(), settled=_meet(agent, network))
-            changed = not stopped() and watch.wait(rounds.rest(monotonic()))
-            networks = _look(agent)
+            rest = rounds.rest(monotonic())
+            changed = not stopped() and watch.wait(min(rest, UNKNOWN) if survey.unknown else rest)
+            survey = _look(agent)
     finally:
         agent.leave()
 
@@ -103,10 +103,10 @@ def _meet(agent: Agent, network: Network) -> bool:
         return False
 
 
-def _look(agent: Agent) -> tuple[Network, ...]:
+def _look(agent: Agent) -> Survey:
     """Look, and go on whatever comes: a full disk must not leave a root behind for ever."""
     try:
         return agent.look()
     except (AgentError, OSError) as error:
         _LOG.error("%s", error)
-        return ()
+        return Survey((), (str(error),))

@@ -80,7 +80,7 @@ class Machine:
     def once(self) -> None:
         """Look at all networks that are joined, and ask a person who is at the terminal."""
         agent = self._agent(ask=_terminal())
-        for each in agent.look():
+        for each in agent.look().networks:
             agent.meet(each)
         self._report()
 

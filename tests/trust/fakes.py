@@ -137,7 +137,7 @@ class Laptop:
         self.joined = tuple(here)
         self.on = {network.key: _found(what) for network, what in here.items()}
         agent = self.agent()
-        return [agent.meet(network) for network in agent.look()]
+        return [agent.meet(network) for network in agent.look().networks]
 
     def leave(self) -> None:
         """Be on no network, and do what `once` does."""

@@ -250,6 +250,7 @@ def test_nothing_stays_where_the_network_cannot_be_told(laptop: Laptop) -> None:
     laptop.joined, laptop.unknown = (), ("eth0: its router 192.168.1.1 does not answer",)
     laptop.agent().look()
     assert laptop.held == set()
+    assert laptop.failures() == ["eth0: its router 192.168.1.1 does not answer"]
     laptop.joined, laptop.unknown = (HOME,), ()
     laptop.agent().look()
     assert laptop.held == {A.pem}

@@ -100,8 +100,11 @@ def test_another_root_than_dhcp_told(server: Running, search: Search) -> None:
     """A-4.2-1."""
     ad = dhcp.Advertisement("router.lan", port=server.ports[0], root=bytes(32))
     dhcp_says(search, ad)
-    with pytest.raises(AgentError, match=r"refused.*sha256:0000"):
-        Finder(search)(CABLE)
+    laptop = Laptop(search.sightings / "state", Policy(mode="tofu"))
+    laptop.join(CABLE, Finder(search)(CABLE))
+    assert laptop.kinds() == ["refused"]
+    assert "announces the root sha256:0000" in laptop.screen[0]
+    assert laptop.held == set()
     dhcp_says(search, replace(ad, root=bytes.fromhex(server.root_hash)))
     found = Finder(search)(CABLE)
     assert found.shown is not None

@@ -12,7 +12,7 @@ from acmeiot.client.errors import AgentError
 from acmeiot.client.network import Network
 from acmeiot.trust.agent import Found
 from acmeiot.trust.decide import Policy
-from acmeiot.trust.running import AGAIN, SELDOM, SOON, Rounds, run
+from acmeiot.trust.running import AGAIN, SELDOM, SOON, UNKNOWN, Rounds, run
 from tests.trust.fakes import HOME, OTHER, Laptop, shown
 from tests.trust.roots import home_root
 
@@ -79,6 +79,21 @@ def test_a_network_without_a_server_is_asked_soon_then_seldom(laptop: Laptop) ->
     script = Script([lambda: False, lambda: False, appears, *[lambda: False] * 3])
     script.play(laptop)
     assert script.waits == [SOON, 2 * SOON, 4 * SOON, AGAIN, SELDOM, SELDOM]
+    assert laptop.known(HOME).believes(A.sha256)
+
+
+def test_a_router_that_does_not_answer_yet_is_looked_for_again(laptop: Laptop) -> None:
+    """A-3.3-1."""
+    laptop.unknown = ("eth0: its router 192.168.1.1 does not answer",)
+
+    def answers() -> bool:
+        laptop.unknown = ()
+        at(laptop, HOME, Found(shown(A)))
+        return False
+
+    script = Script([lambda: False, answers, lambda: False, lambda: False])
+    script.play(laptop)
+    assert script.waits == [UNKNOWN, UNKNOWN, AGAIN, SELDOM]
     assert laptop.known(HOME).believes(A.sha256)
 
 
