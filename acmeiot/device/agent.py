@@ -51,6 +51,7 @@ class _Call:
     outcome: Outcome
     at: float
     due: float
+    primary: bool
     failures: int = 0
 
 
@@ -119,19 +120,33 @@ class Agent:
         if self._left:
             survey = replace(survey, networks=())
         self._calls = {n.key: self._calls[n.key] for n in survey.networks if n.key in self._calls}
-        now = self.tools.clock.monotonic()
-        for at, network in enumerate(survey.networks):
+        for network in survey.networks:
             call = self._calls.get(network.key)
-            settled = call is not None and now - call.at < SETTLED_PAUSE
-            if call is None or now >= call.due or woken or (changed and not settled):
+            primary = self._is_primary(network, survey.networks)
+            if call is None or self._is_time(call, primary, changed=changed, woken=woken):
                 ask = woken or changed or call is None
-                self._calls[network.key] = self._visit(network, call, primary=at == 0, ask=ask)
+                self._calls[network.key] = self._visit(network, call, primary=primary, ask=ask)
         self.say("; ".join(survey.unknown))
         outcomes = tuple(call.outcome for call in self._calls.values())
         tools = self.tools
         label = "" if self._left else self.label()
         status.write(tools.state.folder, label, outcomes, tools.clock.now())
         return outcomes
+
+    def _is_primary(self, network: Network, joined: Sequence[Network]) -> bool:
+        """Tell whether the service's files are this network's: the first that has a certificate."""
+        for each in joined:
+            if each.key == network.key:
+                return True
+            call = self._calls.get(each.key)
+            if call is not None and call.outcome.serial:
+                return False
+        return True
+
+    def _is_time(self, call: _Call, primary: bool, *, changed: bool, woken: bool) -> bool:
+        now = self.tools.clock.monotonic()
+        settled = now - call.at < SETTLED_PAUSE
+        return now >= call.due or woken or (changed and not settled) or primary != call.primary
 
     def pause(self) -> float:
         """Return the seconds until the next visit is due."""
@@ -153,8 +168,10 @@ class Agent:
                 outcome, failures = self._success(network, visit.run(), primary=primary), 0
             except (AgentError, OSError) as error:
                 outcome, failures = self._failure(network, error, failures), failures + 1
+                outcome = self._known(network, outcome, primary=primary)
         self._log(outcome, call.outcome if call else None)
-        return _Call(outcome, clock.monotonic(), clock.monotonic() + outcome.again, failures)
+        now = clock.monotonic()
+        return _Call(outcome, now, now + outcome.again, primary, failures)
 
     def _success(self, network: Network, result: Result, *, primary: bool) -> Outcome:
         now = self.tools.clock.now()
@@ -178,9 +195,12 @@ class Agent:
         asked = error.retry_after or 0 if isinstance(error, Refused) else 0
         pause = min(most, pause * 2 ** min(failures, 10)) * self.tools.random.uniform(0.75, 1.25)
         said = reason(error)
-        outcome = Outcome(network.key, str(network), state, said, max(pause, asked))
+        return Outcome(network.key, str(network), state, said, max(pause, asked))
+
+    def _known(self, network: Network, outcome: Outcome, *, primary: bool) -> Outcome:
+        """Return a failure with what this device has all the same."""
         known = self.tools.state.server_of(network.key)
-        return self._with_certificate(outcome, known, primary=True) if known else outcome
+        return self._with_certificate(outcome, known, primary=primary) if known else outcome
 
     def _with_certificate(self, outcome: Outcome, server: Server, *, primary: bool) -> Outcome:
         facts, pair = server.facts(), server.current()

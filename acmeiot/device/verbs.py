@@ -41,6 +41,15 @@ _HTTPS: Final = 443
 
 def run(args: argparse.Namespace) -> int:
     """Run one of the commands; raise AgentError with its reason."""
+    try:
+        return _run(args)
+    except BrokenPipeError:
+        raise  # whoever read has gone: no failure of the agent's
+    except OSError as error:
+        raise AgentError(agents.reason(error)) from error
+
+
+def _run(args: argparse.Namespace) -> int:
     if args.verb == "status":
         return _status(args)
     logging.basicConfig(

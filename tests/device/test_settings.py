@@ -12,6 +12,7 @@ import pytest
 from acmeiot.client.errors import AgentError
 from acmeiot.device import command, settings, verbs
 from acmeiot.device.settings import Settings
+from tests.web.running import acmeiot
 
 
 def parse(*line: str) -> argparse.Namespace:
@@ -159,3 +160,13 @@ def test_a_later_command_counts_on_the_options_of_the_start(tmp_path: Path) -> N
     assert (found.targets.key, found.addresses, found.domains) == (Path("/k"), True, ("b",))
     other = verbs.settings_of(verbs.options_of(parse("once", "--state", str(tmp_path))))
     assert other.targets is None
+
+
+@pytest.mark.parametrize("verb", ["once", "run", "reset", "status"])
+def test_a_state_that_cannot_be_is_one_line(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = acmeiot("device", verb, "--state", tmp_path / "file" / "state")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("acmeiot: ")
+    assert done.stderr.count("\n") == 1
+    assert str(tmp_path / "file") in done.stderr

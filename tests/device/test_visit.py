@@ -262,6 +262,26 @@ def test_the_service_has_the_certificate_of_where_it_is(rig: Rig, make_server: S
     assert rig.targets.chain.read_bytes() == at_home
 
 
+def test_the_service_has_the_certificate_of_the_first_network_that_has_one(
+    rig: Rig, make_server: Serve
+) -> None:
+    rig.settings["targets"] = rig.targets
+    other = make_server()
+    rig.lan.joined = (ELSEWHERE, HOME)  # nobody answers on the first
+    agent = rig.agent()
+    assert [one.good for one in agent.round()] == [False, True]
+    assert rig.targets.chain.read_bytes() == rig.chain(HOME)
+    rig.lan.servers[ELSEWHERE.key] = other.directory
+    rig.clock.waited += 61
+    first, second = agent.round()
+    assert rig.targets.chain.read_bytes() == rig.chain(ELSEWHERE)
+    assert str(rig.targets.chain) in first.files
+    assert HOME.key in second.files
+    rig.lan.joined = (HOME,)  # that cable is pulled
+    agent.round()
+    assert rig.targets.chain.read_bytes() == rig.chain(HOME)
+
+
 def test_old_networks_are_forgotten_but_not_this_one(tmp_path: Path, house: House) -> None:
     rig = Rig(tmp_path, FakeLan(house.dns_port), 1)
     state = rig.state
