@@ -1,0 +1,111 @@
+"""The packages that the rig installs: this tree's, built once for each state of it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from acmeiot import __version__
+from tests.rig.image import WORK
+
+TOP: Final = Path(__file__).parents[2]
+NEXT_VERSION: Final = f"{__version__}.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The server's package and LuCI's, and the server's of the version after."""
+
+    server: Path
+    luci: Path
+    upgrade: Path
+
+
+def ipk() -> ModuleType:
+    """Return openwrt/ipk.py, which is no part of a Python package."""
+    spec = importlib.util.spec_from_file_location("ipk", TOP / "openwrt/ipk.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ipk"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def built() -> Built:
+    """Build the packages, unless they were built from the same files before."""
+    maker = ipk()
+    digest = hashlib.sha256()
+    for folder in ("acmeiot", "openwrt", "files/router", "tests/rig/package.py"):
+        root = TOP / folder
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(TOP)}\n".encode() + path.read_bytes())
+    folder = WORK / "packages" / digest.hexdigest()[:16]
+    if not folder.exists():
+        shutil.rmtree(WORK / "packages", ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside it first: another process may be doing the same.
+        with tempfile.TemporaryDirectory(dir=folder.parent.parent) as work:
+            _build(maker, Path(work))
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(work, folder, dirs_exist_ok=True)
+    [luci] = folder.glob("luci-app-acmeiot_*.ipk")
+    older, newer = sorted(folder.glob("acmeiot_*.ipk"), key=lambda path: len(path.name))
+    return Built(older, luci, newer)
+
+
+def _build(maker: Any, output: Path) -> None:
+    libraries = Path(str(importlib.util.find_spec("waitress").origin)).parents[1]  # type: ignore[union-attr]
+    maker.build(libraries, output)
+    package = upgraded(maker, maker.acmeiot(libraries))
+    (output / package.filename).write_bytes(package.pack(maker.source_date()))
+
+
+def upgraded(maker: Any, package: Any) -> Any:
+    """Return the package as its next version might be: a new number, and a new default setting."""
+    with tempfile.TemporaryDirectory() as work:
+        copy = Path(work) / "acmeiot"
+        shutil.copytree(TOP / "acmeiot", copy, ignore=shutil.ignore_patterns("__pycache__"))
+        init = copy / "__init__.py"
+        text, count = re.subn(
+            r'^__version__ = ".*"$', f'__version__ = "{NEXT_VERSION}"', init.read_text(), flags=re.M
+        )
+        assert count == 1
+        init.write_text(text)
+        files = {**package.files, **maker.modules(copy, maker.SITE)}
+    files["etc/config/acmeiot"] += b"\t# New in this version.\n"
+    version = package.control["Version"].replace(__version__, NEXT_VERSION)
+    assert version != package.control["Version"]
+    return replace(package, files=files, control={**package.control, "Version": version})
+
+
+def members(package: Path, part: str) -> Mapping[str, bytes]:
+    """Return the files in `data` or `control` of an .ipk file, by their path without `./`."""
+    with tarfile.open(package) as outer:
+        inner = outer.extractfile(f"./{part}.tar.gz")
+        assert inner is not None
+        with tarfile.open(fileobj=io.BytesIO(inner.read())) as archive:
+            found = {}
+            for member in archive.getmembers():
+                file = archive.extractfile(member)
+                if file is not None:
+                    found[member.name.removeprefix("./")] = file.read()
+            return found
+
+
+def control(package: Path) -> Mapping[str, str]:
+    """Return the one-line fields of a package's control file."""
+    text = members(package, "control")["control"].decode()
+    return dict(re.findall(r"^(\S+): (.*)$", text, re.MULTILINE))
