@@ -122,6 +122,7 @@ def _machine(host: Host, work: Path) -> Machine:
         path.mkdir(parents=True)
     (made.files / "var/lib/dhcpcd").mkdir()
     (made.files / "etc/resolv.conf").touch()
+    (made.files / "etc/machine-id").write_text("0123456789abcdef" * 2 + "\n")
     for name, line in (("passwd", "systemd-network:x:{0}:{0}::/:"), ("group", "{1}:x:{0}:")):
         (made.files / "etc" / name).write_text(_users(Path("/etc", name), line))
     return made

@@ -113,7 +113,7 @@ def networkd(machine: Machine) -> Iterator[None]:
     machine.install("networkd.conf", "/etc/systemd/network/20-wired.network.d/acmeiot.conf")
     machine.on()
     machine.host.run(
-        *("install", "-d", "-o", "systemd-network"),
+        *("install", "-d", "-o", "systemd-network", "-g", "systemd-network"),
         *(f"/run/systemd/netif{place}" for place in ("", "/leases", "/links", "/lldp")),
     )
     with machine.host.serving("/usr/lib/systemd/systemd-networkd", log=machine.log):
