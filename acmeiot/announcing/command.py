@@ -52,37 +52,14 @@ def run(args: Namespace) -> None:
     import subprocess
 
     from acmeiot import commands, config
-    from acmeiot.announcing import place
-    from acmeiot.announcing.plan import made
-    from acmeiot.lan.announced import BrokenMemory, read
+    from acmeiot.lan.announced import BrokenMemory
     from acmeiot.lan.odhcpd import UciError
     from acmeiot.protocol.dhcp import BadOption
 
-    flags = {name: value for name, value in vars(args).items() if name not in _OWN_OPTIONS}
     try:
-        settings = config.load(args.config, flags)
+        _run(args)
     except config.ConfigError as error:
         raise UsageError(str(error)) from None
-    state = Path(settings.state)
-    try:
-        before = read(state)
-        if args.remove:
-            _show(args, place.remove(state, before, args.restart), _removed)
-            return
-        about = json.loads(commands.call(state, "/status"))
-        plan = made(settings, about, before)
-        plan.test()
-        changed = not args.dry_run and place.put(state, plan, before, args.restart)
-        _show(
-            args,
-            {
-                **plan.as_json(),
-                "dry_run": args.dry_run,
-                "changed": changed,
-                "restarted": bool(args.restart),
-            },
-            _announced,
-        )
     except (commands.CommandError, BrokenMemory, UciError, BadOption) as error:
         raise AgentError(str(error)) from None
     except subprocess.TimeoutExpired as error:
@@ -90,6 +67,26 @@ def run(args: Namespace) -> None:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise AgentError(f"{error.strerror}{where}") from None
+
+
+def _run(args: Namespace) -> None:
+    from acmeiot import commands, config
+    from acmeiot.announcing import place
+    from acmeiot.announcing.plan import made
+    from acmeiot.lan.announced import read
+
+    flags = {name: value for name, value in vars(args).items() if name not in _OWN_OPTIONS}
+    settings = config.load(args.config, flags)
+    state = Path(settings.state)
+    before = read(state)
+    if args.remove:
+        _show(args, place.remove(state, before, args.restart), _removed)
+        return
+    plan = made(settings, json.loads(commands.call(state, "/status")), before)
+    plan.test()
+    done = {"dry_run": args.dry_run, "restarted": bool(args.restart)}
+    done["changed"] = not args.dry_run and place.put(state, plan, before, args.restart)
+    _show(args, {**plan.as_json(), **done}, _announced)
 
 
 # -- words
