@@ -52,22 +52,21 @@ def built() -> Built:
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(f"{path.relative_to(TOP)}\n".encode() + path.read_bytes())
-    folder = WORK / "packages" / digest.hexdigest()[:16]
-    if not folder.exists():
+    packed = WORK / "packages" / digest.hexdigest()[:16]
+    if not packed.exists():
         shutil.rmtree(WORK / "packages", ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        packed.parent.mkdir(parents=True, exist_ok=True)
         # Beside it first: another process may be doing the same.
-        with tempfile.TemporaryDirectory(dir=folder.parent.parent) as work:
+        with tempfile.TemporaryDirectory(dir=WORK) as work:
             _build(maker, Path(work))
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(work, folder, dirs_exist_ok=True)
-    [luci] = folder.glob("luci-app-acmeiot_*.ipk")
-    older, newer = sorted(folder.glob("acmeiot_*.ipk"), key=lambda path: len(path.name))
+            shutil.copytree(work, packed, dirs_exist_ok=True)
+    [luci] = packed.glob("luci-app-acmeiot_*.ipk")
+    older, newer = sorted(packed.glob("acmeiot_*.ipk"), key=lambda path: len(path.name))
     return Built(older, luci, newer)
 
 
 def _build(maker: Any, output: Path) -> None:
-    libraries = Path(str(importlib.util.find_spec("waitress").origin)).parents[1]  # type: ignore[union-attr]
+    libraries = maker._installed()
     maker.build(libraries, output)
     package = upgraded(maker, maker.acmeiot(libraries))
     (output / package.filename).write_bytes(package.pack(maker.source_date()))
@@ -79,11 +78,9 @@ def upgraded(maker: Any, package: Any) -> Any:
         copy = Path(work) / "acmeiot"
         shutil.copytree(TOP / "acmeiot", copy, ignore=shutil.ignore_patterns("__pycache__"))
         init = copy / "__init__.py"
-        text, count = re.subn(
-            r'^__version__ = ".*"$', f'__version__ = "{NEXT_VERSION}"', init.read_text(), flags=re.M
-        )
-        assert count == 1
-        init.write_text(text)
+        text = init.read_text()
+        assert f'"{__version__}"' in text
+        init.write_text(text.replace(f'"{__version__}"', f'"{NEXT_VERSION}"'))
         files = {**package.files, **maker.modules(copy, maker.SITE)}
     files["etc/config/acmeiot"] += b"\t# New in this version.\n"
     version = package.control["Version"].replace(__version__, NEXT_VERSION)
