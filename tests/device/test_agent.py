@@ -65,7 +65,7 @@ def test_it_comes_when_a_network_is_joined(rig: Rig) -> None:
     joined, rig.lan.joined = rig.lan.joined, ()
     agent = rig.agent()
     assert agent.round() == ()
-    assert agent.pause() == LONGEST_PAUSE
+    assert agent.pause() == pytest.approx(LONGEST_PAUSE)
     rig.lan.joined = joined
     (outcome,) = agent.round(changed=True)  # A-3.4-1: discovery, and what follows
     assert outcome.good
