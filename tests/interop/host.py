@@ -87,15 +87,14 @@ class Host:
         finally:
             _stop(process)
 
-    def wait_for(self, test: str, *arguments: str | Path) -> None:
+    def wait_for(self, test: str, *arguments: str | Path, seconds: int = 20) -> None:
         """Repeat a shell test until it holds.
 
         Raises:
-            AssertionError: it did not for 20 seconds.
+            AssertionError: it did not for so many seconds.
         """
-        self.run(
-            *("timeout", "20", "sh", "-c", f"until {test}; do sleep 0.1; done", "sh", *arguments)
-        )
+        script = f"until {test}; do sleep 0.1; done"
+        self.run(*("timeout", str(seconds), "sh", "-c", script, "sh", *arguments))
 
 
 def _entry(pid: int, user: list[str]) -> list[str]:
