@@ -138,6 +138,7 @@ class Rig:
     reload: Any = None
     proof: Proof | None = None
     responder: type[Any] = Http01
+    starts: int = 0
 
     @property
     def state(self) -> State:
@@ -163,9 +164,16 @@ class Rig:
 
         settings = Settings(state=self.folder / "state", search=Search(), **self.settings)
         self.state.tidy()
+        self.starts += 1
         return Agent(
             Tools(
-                self.state, settings, self.lan, self.clock, random.Random(7), responder, installer
+                self.state,
+                settings,
+                self.lan,
+                self.clock,
+                random.Random(self.starts),
+                responder,
+                installer,
             ),
             host=lambda: "printer",
         )

@@ -116,6 +116,12 @@ def test_it_renews_in_the_servers_window_with_a_fresh_key(rig: Rig, server: Runn
     assert certs(server)[first.serial]["revoked_at"] is None  # and needs no revocation
 
 
+def test_the_moment_of_renewal_is_drawn_once(rig: Rig) -> None:
+    drawn = {rig.good(woken=True).renew_at for _ in range(3)}
+    assert len(drawn) == 1
+    assert rig.state.servers()[0].facts().renew_at in drawn
+
+
 def test_a_key_is_kept_if_the_owner_wants_it(rig: Rig) -> None:
     rig.settings["keep_key"] = True
     first, old = rig.good(), rig.leaf().public_key()
