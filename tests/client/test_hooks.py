@@ -129,6 +129,15 @@ def test_words_that_a_careless_command_would_read(place: Path, shell: str, value
 
 
 @SHELLS
+def test_only_lists_have_blanks(place: Path, shell: str) -> None:
+    told = ("v4 224", "router lan", "server", "::1 ::2", "dns", "::1 ::2", "v4 60", " ")
+    assert saw(shell, place, "eth0", "x", *told).returncode == 0
+    assert (place / "eth0.x").read_text() == (
+        "refused v4 224\nrefused server\ndns ::1\ndns ::2\nrefused v4 60\n"
+    )
+
+
+@SHELLS
 def test_longest_value(place: Path, shell: str) -> None:
     assert saw(shell, place, "eth0", "x", "v6 17", "0" * 1600, "domain", "a " * 240).returncode == 0
     (found,), complaints = sightings.read(place, None, NO_LEASES)

@@ -169,10 +169,15 @@ def test_bounds(tmp_path: Path) -> None:
     huge.parent.mkdir()
     with huge.open("wb") as file:
         file.write(b"domain lan\n")
-        file.truncate(1 << 33)  # reading it all would be seen
+        file.truncate(1 << 40)  # more than there is memory for
     (kept,), complaints = read(huge.parent)
     assert kept.domains == ("lan",)
     assert "longer than 65536 bytes" in complaints[0]
+
+    taken, said = sightings.hook_file("eth0", "x", b"\n" * sightings.MAX_BYTES + b"v4 1 00\n")
+    assert (taken.v4, said[0]) == ((), "longer than 65536 bytes; the rest is not read")
+    data = b"dns " + b"x" * (sightings.MAX_BYTES - 4) + b"\nv4 1 00\n"
+    assert sightings.hook_file("eth0", "x", data)[0].v4 == ()
 
     huge.write_text("".join(f"v4 {code} 00\n" for code in range(1, 101)) + "\n" * 300)
     (kept,), complaints = read(huge.parent)
