@@ -10,13 +10,19 @@ site=${SITE:-'root * /usr/share/caddy
 mkdir -p "$(dirname "$conf")"
 cat >"$conf" <<CONF
 {
-	acme_ca $directory
-	acme_ca_root $root
 	key_type p384
-	email owner@$name.$domain
+	skip_install_trust
 }
 
 $name.$domain, $name.local {
+	# Said for these names: else Caddy makes certificates for local ones itself.
+	tls {
+		issuer acme {
+			dir $directory
+			trusted_roots $root
+			email owner@$name.$domain
+		}
+	}
 	$site
 }
 CONF

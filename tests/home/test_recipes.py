@@ -66,12 +66,13 @@ def test_uacme(router: Router, printer: Machine) -> None:
 def test_caddy(router: Router, printer: Machine) -> None:
     """One certificate a name, so the owner has to have allowed profile compat."""
     follow(router, printer, "caddy", CADDYFILE="/etc/caddy/Caddyfile", SITE="respond hello")
-    caddy = (PEERS / "usr/bin/caddy", "run", "--config", "/etc/caddy/Caddyfile")
+    home = ("env", f"HOME={printer.home}", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=")
+    caddy = (*home, PEERS / "usr/bin/caddy", "run", "--config", "/etc/caddy/Caddyfile")
     with printer.host.serving(*caddy, log=printer.work / "caddy.log"):
         for name in ("printer.lan", "printer.local"):
             curl = "curl -sf --cacert /etc/ssl/acmeiot-root.pem"
             # It asks for both names at once, and waits before it tries again.
-            printer.host.wait_for(f"{curl} https://{name}/ | grep -q hello", seconds=90)
+            printer.host.wait_for(f"{curl} https://{name}/ | grep -q hello", seconds=60)
 
 
 def test_acme_common(router: Router, printer: Machine) -> None:
