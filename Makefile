@@ -59,6 +59,13 @@ home: peers .venv/test-ready .venv-certbot/ready ## whole homes in network names
 bench: peers .venv/test-ready ## whole issuances beside Caddy and Pebble, in one run; ARGS="--rounds 9" for steadier figures
 	@$(PY) -m tests.bench $(ARGS)
 
+package: .venv/test-ready ## both .ipk files into dist/, the same bytes each time
+	@$(PY) openwrt/ipk.py --output dist
+
+rig: .venv/test-ready ## install, use, break and remove the package on emulated routers; root; OPENWRT_IMAGE=path for a real one
+	@tests/apt-install rig
+	$(PY) -m pytest --numprocesses=2 --dist=loadgroup tests/rig $(ARGS)
+
 peers:
 	@tests/apt-install demo test unpack
 

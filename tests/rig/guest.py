@@ -38,6 +38,13 @@ class Guest:
         """Wait until the console's shell says that it reads."""
         self._wait(SHELL, timeout)
 
+    def press_enter(self, invitation: bytes, timeout: float) -> None:
+        """Wait for a console that a key activates, and press it."""
+        self._wait(re.compile(re.escape(invitation)), timeout)
+        self._send(b"\n")
+        # Its prompt and its echo come as they will; each command has its own markers.
+        self.run("stty -echo 2>/dev/null; PS1=")
+
     def run(self, command: str, *, timeout: float = 60, fails: bool = False) -> str:
         """Run a command line to its end and return all it printed.
 

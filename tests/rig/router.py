@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
 
 from tests.rig.guest import Guest
-from tests.rig.image import Image, layer
+from tests.rig.image import image, layer
 from tests.rig.switch import LAN_ADDRESS, Switch
 from tests.rig.target import Target, disk
 
@@ -27,33 +26,21 @@ class DebianRouter(Target):
     packager = "opkg-shim"
     poweroff = "guest-off"
 
-    def __init__(
-        self, arch: str, image: Image, switch: Switch, work: Path, memory: int = 128
-    ) -> None:
-        super().__init__(switch, work, memory)
-        self.name, self._image = arch, image
-        self.overlay = work / "overlay.ext4"
+    block = "$(grep -l overlay /sys/block/vd*/serial | cut -d/ -f4)"
+
+    def __init__(self, arch: str, switch: Switch, work: Path, memory: int = 128) -> None:
+        super().__init__(arch, switch, work, memory)
+        self._image = image(arch)
         self._layer = work / "layer.squashfs"
         layer(self._layer, SHIMS, HERE / "guest")
         self.wipe()
 
     def wipe(self) -> None:
-        """Set it back to what it was when it was bought."""
-        assert self.guest is None
-        with self.overlay.open("wb") as file:
+        assert self.guest is None, "a running router's disk"
+        with self.disk.open("wb") as file:
             file.truncate(OVERLAY_MIB << 20)
-        command = ("mke2fs", "-q", "-t", "ext4", "-L", "overlay", str(self.overlay))
+        command = ("mke2fs", "-q", "-t", "ext4", "-L", "overlay", str(self.disk))
         subprocess.run(command, check=True)
-
-    def load(self, overlay: Path) -> None:
-        """Let it be what another was when its overlay was saved."""
-        assert self.guest is None
-        subprocess.run(["cp", "--sparse=always", overlay, self.overlay], check=True)
-
-    def save(self, overlay: Path) -> None:
-        """Keep what it is now; it must be off."""
-        assert self.guest is None
-        shutil.move(self.overlay, overlay)
 
     def command(self) -> list[str | Path]:
         return [
@@ -61,17 +48,9 @@ class DebianRouter(Target):
             "-append", f"console={self._image.arch.console} quiet panic=-1",
             *disk("root", self._image.root, "readonly=on"),
             *disk("layer", self._layer, "readonly=on"),
-            *disk("overlay", self.overlay, "cache=writethrough"),
+            *disk("overlay", self.disk, "cache=writethrough"),
         ]  # fmt: skip
 
     def settle(self, guest: Guest) -> None:
         guest.shell()
         guest.run(f"ip -4 address show dev br-lan | grep -q {LAN_ADDRESS}")
-
-    def written(self) -> int:
-        """Return the bytes that reached the disk under the state's file system since the boot.
-
-        They are the sectors of /sys/block/*/stat, the file system's own journal included.
-        """
-        where = "$(grep -l overlay /sys/block/vd*/serial | cut -d/ -f4)"
-        return int(self.sh(f"sync; cat /sys/block/{where}/stat").split()[6]) * 512

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -19,17 +20,24 @@ class Target(ABC):
     Its first network card is in the switch's `lan`, where it is 192.168.1.1, its second in `wan`.
     """
 
-    name: str  # in figures and in what is said
     packager: str  # the program that installs and removes packages
+    poweroff = "poweroff"
+    block = "vda"  # a shell expression: the disk that the state is on
 
-    def __init__(self, switch: Switch, work: Path, memory: int) -> None:
+    def __init__(self, name: str, switch: Switch, work: Path, memory: int) -> None:
+        self.name = name  # in figures and in what is said
         self.switch, self.work, self.memory = switch, work, memory
         self.guest: Guest | None = None
+        self.disk = work / "disk"  # what outlives its boots
         self._put = 0
 
     @abstractmethod
     def command(self) -> list[str | Path]:
         """Return QEMU's command line, without what every target has."""
+
+    @abstractmethod
+    def wipe(self) -> None:
+        """Set it back to what it was when it was bought; it must be off."""
 
     @abstractmethod
     def settle(self, guest: Guest) -> None:
@@ -120,7 +128,22 @@ class Target(ABC):
         self.on.ended()
         self.guest = None
 
-    poweroff = "poweroff"
+    def load(self, disk: Path) -> None:
+        """Let it be what another was when its disk was saved."""
+        assert self.guest is None, "a running router's disk"
+        subprocess.run(["cp", "--sparse=always", disk, self.disk], check=True)
+
+    def save(self, disk: Path) -> None:
+        """Keep what it is now."""
+        assert self.guest is None, "a running router's disk"
+        subprocess.run(["cp", "--sparse=always", self.disk, disk], check=True)
+
+    def written(self) -> int:
+        """Return the bytes that reached the disk with the state since the boot.
+
+        They are the sectors of /sys/block/*/stat, the file system's own journal included.
+        """
+        return int(self.sh(f"sync; cat /sys/block/{self.block}/stat").split()[6]) * 512
 
     def end(self) -> None:
         """Leave nothing running."""

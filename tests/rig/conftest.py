@@ -1,0 +1,155 @@
+"""Which routers the scenario is played on, and the state of each that its tests start from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.home.network import Street
+from tests.rig import figures, package
+from tests.rig.home import Home
+from tests.rig.openwrt import OpenWrtImage, OpenWrtRoot
+from tests.rig.router import DebianRouter
+from tests.rig.switch import Switch
+from tests.rig.target import Target
+
+ARCHES: Final = os.environ.get("RIG_ARCHES", "aarch64 x86_64").split()
+IMAGE: Final = os.environ.get("OPENWRT_IMAGE", "")
+ROOT: Final = os.environ.get("OPENWRT_ROOT", "")
+PKGS: Final = os.environ.get("OPENWRT_PKGS", "")
+
+
+def targets() -> list[str]:
+    """Return the names of the routers to play on."""
+    return [*ARCHES, *(["openwrt-image"] if IMAGE else []), *(["openwrt-root"] if ROOT else [])]
+
+
+def make(name: str, switch: Switch, work: Path, memory: int = 128) -> Target:
+    """Return a router, switched off."""
+    packages = Path(PKGS) if PKGS else None
+    if name == "openwrt-image":
+        return OpenWrtImage(Path(IMAGE), switch, work, packages)
+    if name == "openwrt-root":
+        return OpenWrtRoot(ARCHES[0], Path(ROOT), switch, work, packages)
+    return DebianRouter(name, switch, work, memory)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Play everything on each router; with several processes, each router has one of its own."""
+    if "target" in metafunc.fixturenames:
+        params = [pytest.param(t, marks=pytest.mark.xdist_group(t)) for t in targets()]
+        metafunc.parametrize("target", params, scope="session")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the figures, and what was not run."""
+    for line in ("", *figures.report()):
+        terminalreporter.write_line(line)
+    if not IMAGE:
+        terminalreporter.write_line("NOT RUN on a real OpenWrt image: OPENWRT_IMAGE names none")
+    if not ROOT:
+        terminalreporter.write_line("NOT RUN on a real OpenWrt root: OPENWRT_ROOT names none")
+
+
+@contextmanager
+def _home(target: str, work: Path, packages: package.Built, memory: int = 128) -> Iterator[Home]:
+    with Street(work) as street:
+        router = make(target, Switch(street, work), work, memory)
+        try:
+            yield Home(street, router, packages, work)
+        finally:
+            router.end()
+
+
+@pytest.fixture(scope="session")
+def packages() -> package.Built:
+    """The packages of this tree."""
+    assert os.geteuid() == 0, "the rig needs root: taps, bridges and namespaces"
+    assert Path("/dev/net/tun").exists(), "the rig needs /dev/net/tun"
+    return package.built()
+
+
+@dataclass(slots=True)
+class Enabled:
+    """A router where the owner has installed the packages and ticked the box, switched off."""
+
+    disk: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="session")
+def enabled(
+    target: str, packages: package.Built, tmp_path_factory: pytest.TempPathFactory
+) -> Enabled:
+    """Install and enable once, as its owner does, and look around on the way."""
+    work = tmp_path_factory.mktemp("enabled")
+    made = Enabled(work / "saved")
+    figures.forget(target)
+    with _home(target, work, packages) as home:
+        home.router.boot()
+        made.facts["before"] = home.router.sh("find /overlay/upper /etc -type f | sort")
+        made.facts["said"] = home.install()
+        made.facts["installed"] = home.router.sh("netstat -ltn; ps w | grep '[a]cmeiot'; true")
+        first = home.router.seconds_to_ready(home.set("enabled", "1"))
+        home.until_announced()
+        second = home.router.seconds_to_ready("/etc/init.d/acmeiot restart")
+        home.until_announced()
+        made.facts["memory"] = home.memory()
+        home.router.halt()
+        home.router.save(made.disk)
+    figures.note(
+        target,
+        **{
+            "seconds from enabling to ready (first start)": _both(first),
+            "seconds from restart to ready": _both(second),
+            "resident KiB, idle, 128 MiB router": made.facts["memory"]["VmRSS"],
+            ".ipk bytes": packages.server.stat().st_size,
+            "unpacked bytes": int(package.control(packages.server)["Installed-Size"]),
+        },
+    )
+    return made
+
+
+def _both(seconds: tuple[float, float]) -> str:
+    return f"{seconds[0]:.1f} ({seconds[1]:.1f} of this computer's CPU)"
+
+
+@pytest.fixture
+def bought(target: str, packages: package.Built, tmp_path: Path) -> Iterator[Home]:
+    """A router as it was bought, on."""
+    with _home(target, tmp_path, packages) as home:
+        home.router.boot()
+        yield home
+
+
+@pytest.fixture
+def make_home(
+    target: str, enabled: Enabled, packages: package.Built, tmp_path: Path
+) -> Iterator[Callable[[int], Home]]:
+    """Make a home whose router is enabled, with so much memory, and off."""
+    from contextlib import ExitStack
+
+    with ExitStack() as end:
+
+        def made(memory: int) -> Home:
+            home = end.enter_context(_home(target, tmp_path, packages, memory))
+            home.router.load(enabled.disk)
+            return home
+
+        yield made
+
+
+@pytest.fixture
+def home(make_home: Callable[[int], Home]) -> Home:
+    """A home whose router is on, enabled and announced."""
+    home = make_home(128)
+    home.router.boot()
+    home.router.until_served()
+    home.until_announced()
+    return home
