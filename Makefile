@@ -109,5 +109,5 @@ clean: ## remove what the verbs made, but not ./var
 	$(PIP) --python .venv-certbot/bin/python install --upgrade certbot
 	@touch $@
 
-.PHONY: help run demo check test lint unit unit-openwrt unit-next fuzz interop home peers clean
+.PHONY: help run demo check test lint unit unit-openwrt unit-next fuzz interop home peers package rig clean
 .DELETE_ON_ERROR:
