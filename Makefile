@@ -87,19 +87,19 @@ clean: ## remove what the verbs made, but not ./var
 # A pip older than the interpreter it works for would not run there: Debian's is renewed first.
 .venv/test-ready: setup.py | .venv/bin/python
 	$(PIP) install --upgrade pip
-	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[router,probe,test,check,fuzz]'
+	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[agents,probe,test,check,fuzz]'
 	@touch $@ .venv/run-ready
 
 .venv-openwrt/test-ready: setup.py Makefile | .venv/test-ready
 	.venv/bin/python -m venv --clear --without-pip .venv-openwrt
-	$(PIP) --python .venv-openwrt/bin/python install --editable '.[router,probe,test]' $(OPENWRT)
+	$(PIP) --python .venv-openwrt/bin/python install --editable '.[agents,probe,test]' $(OPENWRT)
 	@touch $@
 
 .venv-next/test-ready: setup.py tests/next-python | .venv/test-ready peers
 	@rm -rf .venv-next && mkdir .venv-next
 	@if next=$$(tests/next-python 2>$@); then \
 		$$next -m venv --without-pip .venv-next && \
-		$(PIP) --python .venv-next/bin/python install --editable '.[router,probe,test]'; \
+		$(PIP) --python .venv-next/bin/python install --editable '.[agents,probe,test]'; \
 	else cat $@ >&2; fi
 	@touch $@
 

@@ -38,7 +38,7 @@ setup(
         "segno>=1.6",
     ],
     extras_require={
-        "router": ["pyroute2>=0.7.9"],
+        "agents": ["pyroute2>=0.7.9"],
         "probe": ["scapy>=2.5"],
         "test": [
             "pytest>=9",

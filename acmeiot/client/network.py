@@ -113,7 +113,7 @@ def survey(
             found = [_network(each, None, None, p) for each in joined if (p := _prefix(each))]
     except ModuleNotFoundError as error:
         raise AgentError(
-            f"networks cannot be told apart without {error.name}: pip install 'acmeiot[router]'"
+            f"networks cannot be told apart without {error.name}: pip install 'acmeiot[agents]'"
         ) from None
     except OSError as error:
         raise AgentError(f"this machine's networks cannot be read: {error}") from None

@@ -154,7 +154,7 @@ def test_without_pyroute2(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(router, "gateways", missing)
     monkeypatch.setattr(client_network, "_joined", lambda name: [lo])
-    with pytest.raises(AgentError, match=r"without pyroute2: pip install 'acmeiot\[router\]'"):
+    with pytest.raises(AgentError, match=r"without pyroute2: pip install 'acmeiot\[agents\]'"):
         networks()
 
 
