@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +20,10 @@ class Switch:
     """Bridges `lan` and `wan` with a tap each for the router, and a server of files for it."""
 
     def __init__(self, street: Street, work: Path) -> None:
-        self._street = street
         self.host = street.host()
         self._files = work / "served"
         self._files.mkdir()
         self._log = work / "served.log"
-        self._clock = ExitStack()
         for setting in ("all", "default"):
             self.host.run("sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1")
         self.host.run("ip", "link", "set", "lo", "up")
@@ -65,6 +62,6 @@ class Switch:
         return time.perf_counter()
 
     def serve_time(self) -> None:
-        """Let the Internet have a time server: busybox's, which believes this computer's clock."""
-        command = ("busybox", "ntpd", "-n", "-l", "-I", "wan")
-        self._street.keep(self.host.serving(*command, log=self._log))
+        """Let the Internet have a time server, which believes this computer's clock."""
+        command = (sys.executable, "-m", "tests.rig.timeserver", TIME_ADDRESS)
+        self.host.start(*command, log=self._log)
