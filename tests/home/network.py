@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -256,10 +256,6 @@ class Street:
             self._first = Host.first(self._end)
             return self._first
         return self._first.beside()
-
-    def keep(self, program: AbstractContextManager[object]) -> None:
-        """Enter what is to be left with the street."""
-        self._end.enter_context(program)
 
     def router(self, plan: Plan | None = None) -> Router:
         """Build a home: its router with dnsmasq, and no server yet."""
