@@ -1,0 +1,108 @@
+# The server's place: its user, its directory, and its settings as TOML. After settings.sh.
+# shellcheck shell=dash
+
+# A backup of another router may have brought a list of users without ours; procd would run what has
+# no user as root.
+make_user() {
+	user_exists "$OWNER" || user_add "$OWNER" '' "$(group_add_next "$OWNER")"
+	user_exists "$OWNER" || complain "there is no user $OWNER, and none can be made"
+	[ -z "$WRONG" ]
+}
+
+make_state() {
+	if [ -d "$STATE" ] && [ ! -e "$STATE/acmeiot.sqlite" ] && [ ! -d "$STATE/ca" ] &&
+		[ -n "$(ls -A "$STATE")" ]; then
+		complain "state: $STATE has other files in it; name a directory of its own"
+		return 1
+	fi
+	# -h: not what a link leads to.
+	if ! mkdir -p "$STATE" || ! chmod 0700 "$STATE" || ! chown -Rh "$OWNER:$OWNER" "$STATE"; then
+		complain "state: $STATE cannot be made"
+		return 1
+	fi
+	mkdir -p "$RUN/server"
+	chmod 0755 "$RUN"
+	chown "$OWNER:$OWNER" "$RUN/server"
+}
+
+# -- TOML
+
+quoted() { # TEXT: as a TOML string
+	printf '"%s"' "$(printf '%s' "$1" | sed 's/[\\"]/\\&/g')"
+}
+
+quoted_list() { # TEXT...: as a TOML list
+	local each separator=
+	printf '['
+	for each in "$@"; do
+		printf '%s%s' "$separator" "$(quoted "$each")"
+		separator=', '
+	done
+	printf ']'
+}
+
+endpoints() { # PORT: the addresses with it
+	local address
+	for address in $ADDRESSES; do
+		case "$address" in
+			*:*) echo "[$address]:$1" ;;
+			*) echo "$address:$1" ;;
+		esac
+	done
+}
+
+truth() {
+	if [ "$1" = 1 ]; then echo true; else echo false; fi
+}
+
+# shellcheck disable=SC2046,SC2086 # lists of words that hold no blank and no pattern
+write_config() {
+	local first=${DOMAINS# }
+	first=${first%% *}
+	{
+		echo "# Made from /etc/config/acmeiot; changes here are lost."
+		echo "state = $(quoted "$STATE")"
+		echo "name = $(quoted_list "$LABEL.$first")"
+		echo "domain = $(quoted_list $DOMAINS)"
+		echo "listen = $(quoted_list $(endpoints "$HTTPS_PORT"))"
+		echo "http_listen = $(quoted_list $(endpoints "$HTTP_PORT"))"
+		echo "approval = $(quoted "$APPROVAL")"
+		echo "policy = \"lease\""
+		echo "profile = $(quoted "$PROFILE")"
+		echo "pairing_window = $PAIRING_WINDOW"
+		echo "leaf_days = $LEAF_DAYS"
+		echo "lease_files = $(quoted_list $(lease_files))"
+		echo "hosts_files = $(quoted_list $(hosts_files))"
+		echo "dhcp_number = $DHCP_NUMBER"
+		echo "verbose = $(truth "$VERBOSE")"
+	} >"$CONFIG.new"
+	chgrp "$OWNER" "$CONFIG.new" && chmod 0640 "$CONFIG.new" && mv "$CONFIG.new" "$CONFIG"
+}
+
+dnsmasq_sections() {
+	uci -q -X show dhcp | sed -n 's/^dhcp\.\([A-Za-z0-9_]*\)=dnsmasq$/\1/p'
+}
+
+lease_files() {
+	local section found
+	for section in $(dnsmasq_sections); do
+		found=$(uci -q get "dhcp.$section.leasefile") || found=/tmp/dhcp.leases
+		case "$found" in
+			*[!A-Za-z0-9/._-]*) ;; # a path with blanks would be two
+			*) echo "$found" ;;
+		esac
+	done | sort -u
+}
+
+# Those that there may be: dnsmasq's own tables, and odhcpd's up to 24.10 and after.
+hosts_files() {
+	local each
+	echo /etc/hosts
+	for each in $(dnsmasq_sections); do
+		echo "/tmp/hosts/dhcp.$each"
+	done
+	uci -q get dhcp.odhcpd.leasefile | grep '^/tmp/hosts/[A-Za-z0-9._-]*$'
+	for each in $NETWORKS; do
+		echo "/tmp/hosts/odhcpd.hosts.$each"
+	done
+}
