@@ -19,9 +19,11 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from acmeiot.client import sightings
 from acmeiot.client.errors import AgentError, UsageError
 from acmeiot.client.networkmanager import why_public
 from acmeiot.lan import interfaces, netlink, router
@@ -33,6 +35,7 @@ _RUNNING: Final = 0x40  # IFF_RUNNING: there is a carrier, or an access point
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _SETTLE: Final = 0.25  # seconds without a change: joining a network is a burst of a dozen
 _LONGEST_BURST: Final = 2.0
+_GLANCE: Final = 2.0  # seconds between two looks at what the DHCP clients left
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +180,14 @@ class Watch:
 
     A change is reported once it has been quiet for a quarter of a second, two seconds at most. It
     may turn out to be none: routers and Wi-Fi drivers repeat themselves.
+
+    What DHCP says can come later than the address, and change without it. So the `directories` of
+    `sightings`, which may not be there yet, are looked at every other second of a wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *directories: Path) -> None:
+        self._directories = directories
+        self._left = sightings.stamp(directories)
         self._kernel = netlink.changes()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -209,12 +217,31 @@ class Watch:
 
     def wait(self, timeout: float) -> bool:
         """Wait for a change or `wake`, `timeout` seconds at most; tell whether there was one."""
-        if not self._readable(timeout):
+        if not self._something(timeout):
             return False
         deadline = time.monotonic() + _LONGEST_BURST
         while not self._drain() and time.monotonic() < deadline and self._readable(_SETTLE):
             pass
+        self._told()  # what came with the burst is part of it
         return True
+
+    def _something(self, timeout: float) -> bool:
+        """Wait for anything to happen at all."""
+        if not self._directories:
+            return self._readable(timeout)
+        ends = time.monotonic() + timeout
+        while not self._told():
+            left = ends - time.monotonic()
+            if self._readable(min(left, _GLANCE)):
+                return True
+            if left <= _GLANCE:
+                return self._told()
+        return True
+
+    def _told(self) -> bool:
+        """Tell whether a DHCP client has left something else than at the last look."""
+        before, self._left = self._left, sightings.stamp(self._directories)
+        return self._left != before
 
     def _readable(self, timeout: float) -> bool:
         return bool(select.select([self._kernel, self._woken], [], [], max(0.0, timeout))[0])

@@ -12,12 +12,13 @@ first on this network: a line that makes no sense is a complaint, never the end 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -99,6 +100,22 @@ def read(
             if data is not None:
                 _keep(networkd_lease(owner, data), path, found, complaints)
     return tuple(found), tuple(complaints)
+
+
+def stamp(directories: Iterable[Path]) -> object:
+    """Return what is another value as soon as a file there is new, gone or replaced.
+
+    A directory's own time could miss what comes within the kernel's tick; a new file has a new
+    number as well. One that is not there, or cannot be read, has no files.
+    """
+    found = set()
+    for directory in directories:
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in islice(entries, MAX_FILES):
+                if not entry.name.startswith("."):
+                    status = entry.stat(follow_symlinks=False)
+                    found.add((entry.name, status.st_ino, status.st_mtime_ns))
+    return found
 
 
 def hook_file(interface: str, client: str, data: bytes) -> tuple[Sighting, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from acmeiot.client.clock import SystemClock
 from acmeiot.client.command import search_of
 from acmeiot.client.errors import AgentError, UsageError
 from acmeiot.client.network import Watch
+from acmeiot.client.sightings import NETWORKD
 from acmeiot.device import agent as agents
 from acmeiot.device import naming, requests, settings, status
 from acmeiot.device import state as states
@@ -167,7 +168,8 @@ def _proof(wanted: Settings, addresses: Sequence[str]) -> Proof | None:
 
 
 def _keep(agent: Agent) -> int:
-    with Watch() as watch:
+    sources = (agent.tools.settings.search.sightings, NETWORKD)
+    with Watch(*sources) as watch:
         signal.set_wakeup_fd(watch.wakeup_fd(), warn_on_full_buffer=False)
         signal.signal(signal.SIGHUP, lambda *_: None)  # its byte in the descriptor is enough
         signal.signal(signal.SIGTERM, _stop)

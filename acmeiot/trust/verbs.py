@@ -67,7 +67,7 @@ class Machine:
             nonlocal stopped
             stopped = True
 
-        with network.Watch() as watch:
+        with network.Watch(self._settings.search.sightings, sightings.NETWORKD) as watch:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, stop)
             signal.signal(signal.SIGHUP, lambda _signal, _frame: None)

@@ -323,3 +323,39 @@ def test_import_is_light() -> None:
     code = "import sys, acmeiot.client.network; print('pyroute2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def hook(folder: Path, value: str) -> None:
+    """Leave a file as `acmeiot-saw` does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".eth0.udhcpc").write_text(value)
+    (folder / ".eth0.udhcpc").replace(folder / "eth0.udhcpc")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_watch_sees_what_dhcp_clients_leave(tmp_path: Path, there: bool) -> None:
+    """A-3.1-1: an answer without a new address, and the first one of all, are a change."""
+    folder = tmp_path / "acmeiot/dhcp"
+    if there:
+        hook(folder, "one")
+    with Watch(folder, tmp_path / "leases") as watch:
+        assert not watch.wait(0.1)
+        later = threading.Timer(0.2, hook, (folder, "two"))
+        later.start()
+        start = time.monotonic()
+        assert watch.wait(20)
+        assert time.monotonic() - start < 10
+        later.join()
+        assert not watch.wait(0.1)
+        hook(folder, "the same length, the same moment"[:3])
+        assert watch.wait(0), "what happened between two waits counts"
+        (folder / "eth0.udhcpc").unlink()
+        assert watch.wait(0)
+
+
+def test_watch_sleeps_between_its_glances(tmp_path: Path) -> None:
+    """Nothing happens, and nothing is done for it."""
+    with Watch(tmp_path) as watch:
+        before = time.process_time()
+        assert not watch.wait(2.5)
+        assert time.process_time() - before < 0.2
