@@ -32,6 +32,7 @@ LONGEST_FOR_OWNER: Final = 600.0  # while the owner is awaited: somebody is perh
 CLOCK_PAUSE: Final = 15.0  # costs nobody anything: only this device's clock is looked at
 LEAST_PAUSE: Final = 60.0
 SETTLED_PAUSE: Final = 60.0  # a link that comes and goes is no reason to ask more often
+UNSETTLED_PAUSE: Final = 10.0  # but what failed may have come too early, before DHCP's answer
 LONGEST_SLEEP: Final = 60.0  # of the watch; monotonic clocks stand still in a suspended device
 _WOKEN: Final = 30.0  # more than this between both clocks was a sleep, or the clock was set
 
@@ -53,6 +54,11 @@ class _Call:
     due: float
     primary: bool
     failures: int = 0
+
+    def changed(self) -> None:
+        """Let the next visit be soon: something has changed since this one, or while it was."""
+        settled = SETTLED_PAUSE if self.outcome.good else UNSETTLED_PAUSE
+        self.due = min(self.due, self.at + settled)
 
 
 @dataclass(slots=True)
@@ -123,7 +129,9 @@ class Agent:
         for network in survey.networks:
             call = self._calls.get(network.key)
             primary = self._is_primary(network, survey.networks)
-            if call is None or self._is_time(call, primary, changed=changed, woken=woken):
+            if call is not None and changed:
+                call.changed()
+            if call is None or self._is_time(call, primary, woken=woken):
                 ask = woken or changed or call is None
                 self._calls[network.key] = self._visit(network, call, primary=primary, ask=ask)
         self.say("; ".join(survey.unknown))
@@ -143,10 +151,8 @@ class Agent:
                 return False
         return True
 
-    def _is_time(self, call: _Call, primary: bool, *, changed: bool, woken: bool) -> bool:
-        now = self.tools.clock.monotonic()
-        settled = now - call.at < SETTLED_PAUSE
-        return now >= call.due or woken or (changed and not settled) or primary != call.primary
+    def _is_time(self, call: _Call, primary: bool, *, woken: bool) -> bool:
+        return self.tools.clock.monotonic() >= call.due or woken or primary != call.primary
 
     def pause(self) -> float:
         """Return the seconds until the next visit is due."""
@@ -246,14 +252,14 @@ class Agent:
 def run(agent: Agent, watch: Watch, stopped: Callable[[], bool] = lambda: False) -> None:
     """Keep the certificates good until `stopped`; a `wake` of the watch ends its wait."""
     clock = agent.tools.clock
-    changed, woken = True, False
+    changed, woken, failed = True, False, 0
     while not stopped():
-        pause = LONGEST_PAUSE
         try:
-            agent.round(changed=changed, woken=woken)
-            pause = agent.pause()
+            agent.round(changed=changed or failed > 0, woken=woken)
+            pause, failed = agent.pause(), 0
         except (AgentError, OSError) as error:
             agent.say(reason(error))
+            pause, failed = min(FIRST_PAUSE * 2 ** min(failed, 10), LONGEST_PAUSE), failed + 1
         ends, changed, woken = clock.monotonic() + pause, False, False
         while not (stopped() or changed or woken) and clock.monotonic() < ends:
             wall, steady = clock.now(), clock.monotonic()

@@ -8,6 +8,7 @@ import pytest
 
 from acmeiot.client import tls
 from acmeiot.client.errors import AgentError
+from acmeiot.client.network import Survey
 from acmeiot.device import agent as agents
 from acmeiot.device import status
 from acmeiot.device.agent import LEAST_PAUSE, LONGEST_PAUSE, Agent
@@ -81,6 +82,29 @@ def test_a_loose_cable_does_not_make_it_ask_each_time(rig: Rig) -> None:
     assert rig.lan.asked == [HOME.key] * 2
 
 
+def test_a_change_just_after_a_visit_is_not_forgotten(rig: Rig) -> None:
+    """A-3.4-1: the DHCP answer came a moment after the address, or after many failures."""
+    agent = rig.agent()
+    assert agent.round()[0].good
+    rig.clock.waited += 5
+    agent.round(changed=True)
+    assert agent.pause() <= 55
+    rig.clock.waited += agent.pause()
+    agent.round(changed=False)
+    assert rig.lan.asked == [HOME.key] * 2
+    url = rig.lan.servers.pop(HOME.key)
+    for _ in range(8):
+        rig.clock.waited += agent.pause()
+        agent.round(changed=False)
+    assert agent.pause() > 1000
+    rig.clock.waited += 1
+    rig.lan.servers[HOME.key] = url
+    agent.round(changed=True)
+    assert agent.pause() <= 10
+    rig.clock.waited += agent.pause()
+    assert agent.round(changed=False)[0].good
+
+
 def test_two_networks_have_their_own_pace(rig: Rig, server: Running) -> None:
     rig.lan.joined = (HOME, WIFI)
     agent = rig.agent()
@@ -129,8 +153,28 @@ def test_no_networks_to_be_seen_end_nothing(
         raise AgentError("this machine's networks cannot be read: no netlink")
 
     monkeypatch.setattr(rig.lan, "survey", fails)
-    run_for(rig.agent(), rig, 3 * HOUR)
+    agent = rig.agent()
+    run_for(agent, rig, 3 * HOUR)
     assert caplog.text.count("no netlink") == 1
+    monkeypatch.undo()
+    run_for(agent, rig, HOUR)
+    assert rig.lan.asked == [HOME.key]
+
+
+def test_it_does_not_sleep_for_an_hour_because_of_one_moment(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey = rig.lan.survey
+    moments = iter([OSError(105, "No buffer space available")])
+
+    def fails() -> Survey:
+        for error in moments:
+            raise error
+        return survey()
+
+    monkeypatch.setattr(rig.lan, "survey", fails)
+    run_for(rig.agent(), rig, 60)
+    assert rig.lan.asked == [HOME.key]
 
 
 # -- the owner's word
