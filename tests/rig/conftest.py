@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,20 @@ ARCHES: Final = os.environ.get("RIG_ARCHES", "aarch64 x86_64").split()
 IMAGE: Final = os.environ.get("OPENWRT_IMAGE", "")
 ROOT: Final = os.environ.get("OPENWRT_ROOT", "")
 PKGS: Final = os.environ.get("OPENWRT_PKGS", "")
+
+# What must be there for each package that ours depends on.
+PROVIDED: Final = {
+    "python3-light": "http.client, json, threading",
+    "python3-openssl": "ssl, _hashlib",
+    "python3-urllib": "urllib.request",
+    "python3-logging": "logging",
+    "python3-sqlite3": "sqlite3",
+    "python3-codecs": "unicodedata",
+    "python3-email": "email.message",
+    "python3-bottle": "bottle",
+    "python3-dns": "dns.resolver",
+    "python3-cryptography": "cryptography.x509",
+}
 
 
 def targets() -> list[str]:
@@ -93,8 +107,9 @@ def enabled(
     figures.forget(target)
     with _home(target, work, packages) as home:
         home.router.boot()
-        made.facts["before"] = home.router.sh("find /overlay/upper /etc -type f | sort")
-        made.facts["said"] = home.install()
+        for name, modules in PROVIDED.items():
+            made.facts[name] = home.router.on.code(f"python3 -c 'import {modules}'")
+        home.install()
         made.facts["installed"] = home.router.sh("netstat -ltn; ps w | grep '[a]cmeiot'; true")
         first = home.router.seconds_to_ready(home.set("enabled", "1"))
         home.until_announced()
@@ -121,20 +136,10 @@ def _both(seconds: tuple[float, float]) -> str:
 
 
 @pytest.fixture
-def bought(target: str, packages: package.Built, tmp_path: Path) -> Iterator[Home]:
-    """A router as it was bought, on."""
-    with _home(target, tmp_path, packages) as home:
-        home.router.boot()
-        yield home
-
-
-@pytest.fixture
 def make_home(
     target: str, enabled: Enabled, packages: package.Built, tmp_path: Path
 ) -> Iterator[Callable[[int], Home]]:
     """Make a home whose router is enabled, with so much memory, and off."""
-    from contextlib import ExitStack
-
     with ExitStack() as end:
 
         def made(memory: int) -> Home:
@@ -146,10 +151,16 @@ def make_home(
 
 
 @pytest.fixture
-def home(make_home: Callable[[int], Home]) -> Home:
-    """A home whose router is on, enabled and announced."""
+def booted(make_home: Callable[[int], Home]) -> Home:
+    """A home whose router is on, enabled, and still starting its services."""
     home = make_home(128)
     home.router.boot()
-    home.router.until_served()
-    home.until_announced()
     return home
+
+
+@pytest.fixture
+def home(booted: Home) -> Home:
+    """A home whose router is on, and whose network has been told of the server."""
+    booted.router.until_served()
+    booted.until_announced()
+    return booted

@@ -47,9 +47,10 @@ class Home:
         self.until_announced()
 
     def until_announced(self) -> None:
-        """Wait until what announces has come to its end, and dnsmasq is back."""
-        self.router.until(f"test -s {STATE}/announced.json && ls /tmp/dnsmasq*.d/* >/dev/null 2>&1")
-        self.router.until("pgrep -f 'dnsmasq.* -C' >/dev/null || pidof dnsmasq >/dev/null")
+        """Wait until the network has been told, and dnsmasq is back."""
+        told = "ls /var/run/acmeiot/told/*/announced.json >/dev/null 2>&1"
+        self.router.until(f"{told} && ! pgrep -f 'acmeiot anno[u]nce' >/dev/null", 90)
+        self.router.until("pidof dnsmasq >/dev/null")
 
     def owner(self, command: str, *argv: str, fails: bool = False) -> str:
         """Run one of the owner's commands on the router."""
