@@ -117,11 +117,10 @@ def _status_lines(answer: Json) -> Iterable[str]:
         yield f"WARNING       the audit was altered at entry {answer['audit_broken_at']}"
 
 
-def _announced_lines(announced: Json | None) -> Iterable[str]:
-    if announced is None:
+def _announced_lines(reports: list[Json]) -> Iterable[str]:
+    if not reports:
         yield "announced     nothing (acmeiot announce)"
-        return
-    items = announced.get("items", ())
+    items = [item for report in reports for item in report["items"]]
     told = dict.fromkeys(_item(item) for item in items if not item["why_not"])
     if items:
         yield f"announced     {', '.join(told) or 'nothing'}"
@@ -129,7 +128,7 @@ def _announced_lines(announced: Json | None) -> Iterable[str]:
         if item["why_not"] or item["note"]:
             word = "not announced" if item["why_not"] else "announced    "
             yield f"{word} {_item(item)}: {item['why_not'] or item['note']}"
-    yield from (f"WARNING       {problem}" for problem in announced["problems"])
+    yield from (f"WARNING       {text}" for report in reports for text in report["problems"])
 
 
 def _item(item: Json) -> str:

@@ -77,6 +77,7 @@ class Config:
     threads: int = 8
     verbose: bool = False
     # How the LAN is told (`acmeiot announce`); "" = found by itself.
+    announced: tuple[str, ...] = ()  # files that remember it; () = announced.json of the state
     dnsmasq: bool = True
     dnsmasq_conf: str = ""  # the file that dnsmasq is started with
     dnsmasq_dir: str = ""  # where it looks for more of them

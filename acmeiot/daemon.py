@@ -328,11 +328,12 @@ class Daemon:
         from acmeiot.lan import announced  # seldom asked for
 
         base = self._site("https").default_base
+        memories = announced.places(self._config.announced, self._config.state)
         return {
             "domains": list(self._config.domain),
             # For another web server that hands it out, too.
             "directory_object": objects.directory(base, self._core.meta),
-            "announced": announced.report(self._state, self.directory, root),
+            "announced": announced.report(memories, self.directory, root),
         }
 
     def rotate(self) -> Json:

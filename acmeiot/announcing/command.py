@@ -14,7 +14,7 @@ from acmeiot.client.errors import AgentError, UsageError
 
 Json = dict[str, Any]
 
-_OWN_OPTIONS: Final = ("run", "config", "dry_run", "remove", "json", "restart")
+_OWN_OPTIONS: Final = ("run", "config", "dry_run", "remove", "json", "restart", "memory")
 
 
 def add_parser(commands: Any) -> None:
@@ -28,6 +28,8 @@ def add_parser(commands: Any) -> None:
     add("--dry-run", action="store_true", help="only show every octet and record")
     add("--remove", action="store_true", help="take back what was announced")
     add("--json", action="store_true", help="for programs")
+    add("--memory", type=Path, metavar="FILE", help="remembers what is announced (default of the "
+        "settings, else announced.json of the state)")  # fmt: skip
     add("--restart", metavar="COMMAND", help="run when something changed; taken back if it fails")
     add("--dnsmasq-conf", metavar="FILE", help="the file that dnsmasq is started with")
     add("--dnsmasq-dir", metavar="DIR", help="where it looks for more of them")
@@ -73,19 +75,19 @@ def _run(args: Namespace) -> None:
     from acmeiot import commands, config
     from acmeiot.announcing import place
     from acmeiot.announcing.plan import made
-    from acmeiot.lan.announced import read
+    from acmeiot.lan.announced import places, read
 
     flags = {name: value for name, value in vars(args).items() if name not in _OWN_OPTIONS}
     settings = config.load(args.config, flags)
-    state = Path(settings.state)
-    before = read(state)
+    memory = args.memory or places(settings.announced, settings.state)[0]
+    before = read(memory)
     if args.remove:
-        _show(args, place.remove(state, before, args.restart), _removed)
+        _show(args, place.remove(memory, before, args.restart), _removed)
         return
-    plan = made(settings, json.loads(commands.call(state, "/status")), before)
+    plan = made(settings, json.loads(commands.call(Path(settings.state), "/status")), before)
     plan.test()
     done = {"dry_run": args.dry_run, "restarted": bool(args.restart)}
-    done["changed"] = not args.dry_run and place.put(state, plan, before, args.restart)
+    done["changed"] = not args.dry_run and place.put(memory, plan, before, args.restart)
     _show(args, {**plan.as_json(), **done}, _announced)
 
 

@@ -18,12 +18,11 @@ from acmeiot import durable
 from acmeiot.announcing.plan import Plan, is_ours
 from acmeiot.client.errors import AgentError
 from acmeiot.lan import odhcpd
-from acmeiot.lan.announced import FILE, Announced, sha256
+from acmeiot.lan.announced import Announced, check_place, sha256
 
 Json = dict[str, Any]
 
-_READABLE: Final = 0o644  # dnsmasq and web servers are other users
-_OWN: Final = 0o600
+_READABLE: Final = 0o644  # dnsmasq, web servers and ours are other users
 _RESTART: Final = 120  # seconds
 
 
@@ -81,8 +80,13 @@ class _Change:
                 self.uci.put(option, value)
 
 
-def put(state: Path, plan: Plan, before: Announced | None, restart: str | None) -> bool:
-    """Write everything and have it read; tell whether anything changed."""
+def put(memory: Path, plan: Plan, before: Announced | None, restart: str | None) -> bool:
+    """Write everything and have it read; tell whether anything changed.
+
+    `before` is what the file `memory` remembers. Raises AgentError, BrokenMemory, UciError or
+    OSError with all as it was.
+    """
+    check_place(memory)
     files = {str(path): sha256(data) for path, data in plan.files.items()}
     pools = {pool: [ours] for pool, ours in plan.pools.items()}
     items = tuple(item.as_json() for item in plan.items)
@@ -94,7 +98,7 @@ def put(state: Path, plan: Plan, before: Announced | None, restart: str | None) 
         pool: [*old_pools.get(pool, ()), *pools.get(pool, ())] for pool in {**old_pools, **pools}
     }
     change = _Change(plan.uci)
-    _place(state / FILE, replace(after, files={**old_files, **files}, pools=both).as_bytes(), _OWN)
+    _place(memory, replace(after, files={**old_files, **files}, pools=both).as_bytes())
     try:
         for pool in both:
             change.put(pool, old_pools.get(pool, ()), plan.pools.get(pool, ""))
@@ -107,15 +111,15 @@ def put(state: Path, plan: Plan, before: Announced | None, restart: str | None) 
             _restart(restart, "all is as it was before")
     except BaseException:
         change.undo()
-        _place(state / FILE, before.as_bytes() if before is not None else None, _OWN)
+        _place(memory, before.as_bytes() if before is not None else None)
         if change and restart:
             _run(restart)
         raise
-    _place(state / FILE, after.as_bytes(), _OWN)
+    _place(memory, after.as_bytes())
     return bool(change)
 
 
-def remove(state: Path, before: Announced | None, restart: str | None) -> Json:
+def remove(memory: Path, before: Announced | None, restart: str | None) -> Json:
     """Take back what is remembered; what others made of our files since stays."""
     answer: Json = {"removed": [], "pools": [], "left": [], "changed": False}
     if before is None:
@@ -126,7 +130,7 @@ def remove(state: Path, before: Announced | None, restart: str | None) -> Json:
     left = [
         name for name, digest in before.files.items() if not change.withdraw(Path(name), digest)
     ]
-    (state / FILE).unlink(missing_ok=True)
+    memory.unlink(missing_ok=True)
     if change and restart:
         _restart(restart, "what was announced is taken back all the same")
     removed = [str(path) for path in change.files]
@@ -140,12 +144,12 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _place(path: Path, data: bytes | None, mode: int = _READABLE) -> None:
+def _place(path: Path, data: bytes | None) -> None:
     if data is None:
         path.unlink(missing_ok=True)
         durable.sync_directory(path.parent)
     else:
-        durable.write(path, data, mode)
+        durable.write(path, data, _READABLE)
 
 
 def _restart(command: str, otherwise: str) -> None:

@@ -37,7 +37,7 @@ class Owner:
     def __init__(self, server: Running, tmp_path: Path) -> None:
         self.server = server
         self.conf, self.directory = tmp_path / "dnsmasq.conf", tmp_path / "dnsmasq.d"
-        self.directory.mkdir()
+        self.directory.mkdir(parents=True)
         self.write("")
         self.ours = self.directory / "acmeiot.conf"
         self.restarts = tmp_path / "restarts"
@@ -70,8 +70,9 @@ class Owner:
         return len(self.restarts.read_text().split()) if self.restarts.exists() else 0
 
     def status(self) -> Any:
-        """Return what the server says of it."""
-        return self.server.ask("status")["announced"]
+        """Return what the server says of it; None when nothing is announced."""
+        reports = self.server.ask("status")["announced"]
+        return reports[0] if reports else None
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_announce_again_and_take_back(owner: Owner, tmp_path: Path) -> None:
     shown = owner.status()
     assert set(shown["files"]) == {str(owner.ours), str(static)}
     assert (shown["fqdn"], shown["problems"]) == ("router.lan", [])
-    assert stat.S_IMODE((owner.server.state / "announced.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((owner.server.state / "announced.json").stat().st_mode) == 0o644
 
     assert not owner.announce("--static", static, "--restart", owner.restart)["changed"]
     assert owner.restarted() == 0
@@ -243,6 +244,66 @@ def test_options_of_the_settings_file(owner: Owner, tmp_path: Path) -> None:
 )
 def test_what_cannot_be(owner: Owner, options: tuple[str, ...], said: str) -> None:
     assert owner.refused(*options).startswith(said)
+
+
+def test_a_memory_elsewhere(owner: Owner, tmp_path: Path) -> None:
+    """One for each dnsmasq; what one announced, another neither knows nor takes back."""
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    owner.announce("--memory", first)
+    assert owner.status() is None
+    assert not (owner.server.state / "announced.json").exists()
+    other = Owner(owner.server, tmp_path / "other")
+    other.announce("--memory", second, "--no-odhcpd")
+    assert other.run("--memory", first, "--remove").stdout.startswith(f"removed {owner.ours}\n")
+    assert (owner.ours.exists(), other.ours.exists(), first.exists()) == (False, True, False)
+    assert other.announce("--memory", second, "--remove")["removed"] == [str(other.ours)]
+
+
+def test_memories_of_the_settings(tmp_path: Path) -> None:
+    """The server tells of all; the command uses the first; `status` needs no right to write."""
+    memories = [tmp_path / "run" / name for name in ("one.json", "two.json", "none.json")]
+    memories[0].parent.mkdir()
+    settings = tmp_path / "acmeiot.toml"
+    settings.write_text(f"announced = {[str(path) for path in memories]}\n")
+    running = Running(tmp_path / "state", (*NAMES, "--config", str(settings))).start()
+    try:
+        owner, other = Owner(running, tmp_path / "a"), Owner(running, tmp_path / "b")
+        assert owner.run("--config", settings).returncode == 0
+        other.announce("--config", settings, "--memory", memories[1])
+        reports = running.ask("status")["announced"]
+        assert [report["memory"] for report in reports] == [str(path) for path in memories[:2]]
+        assert [list(report["files"]) for report in reports] == [
+            [str(owner.ours)],
+            [str(other.ours)],
+        ]
+        memories[1].write_text("{")
+        other.ours.unlink()
+        lines = running.admin("status").splitlines()
+        assert any(line.startswith("announced     DHCPv4 option 125, ") for line in lines)
+        assert any(f"{memories[1]} cannot be understood" in line for line in lines)
+    finally:
+        running.stop()
+    assert owner.announce("--config", settings, "--remove")["changed"], "with no server"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is about what root believes")
+def test_root_believes_no_other_user(owner: Owner, tmp_path: Path) -> None:
+    """The server's user could have root delete any file."""
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    memory = hostile / "announced.json"
+    owner.announce("--memory", tmp_path / "good.json")
+    memory.write_bytes((tmp_path / "good.json").read_bytes())
+    os.chown(hostile, 1000, 1000)
+    for options in (("--remove",), ()):
+        assert owner.refused("--memory", memory, *options) == (
+            f"1 acmeiot: {hostile} belongs to user 1000, who could have root delete any file; name "
+            "one in a directory of root's with --memory"
+        )
+    memory.unlink()
+    assert "belongs to user 1000" in owner.refused("--memory", memory)
+    assert owner.ours.exists()
+    assert list(hostile.iterdir()) == []
 
 
 def test_a_broken_memory_is_said(owner: Owner) -> None:
