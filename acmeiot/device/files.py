@@ -64,6 +64,16 @@ def build(kind: type[_T], members: Mapping[str, Any]) -> _T:
         raise BrokenState(f"{kind.__name__}: {error}") from None
 
 
-def dump(path: Path, members: Mapping[str, Any]) -> None:
+def make_open(path: Path) -> None:
+    """Make a directory, and what is missing above it, that other users can enter.
+
+    Whatever the umask is: that of the agent's unit lets nobody in.
+    """
+    for each in reversed([one for one in (path, *path.parents) if not one.exists()]):
+        each.mkdir()
+        each.chmod(0o755)
+
+
+def dump(path: Path, members: Mapping[str, Any], owner: durable.Owner = (-1, -1)) -> None:
     """Put a JSON object on the disk."""
-    durable.write(path, json.dumps(members, indent=1).encode())
+    durable.write(path, json.dumps(members, indent=1).encode(), owner=owner)

@@ -13,6 +13,7 @@ the new certificate then, gets its old files back.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import ssl
@@ -24,6 +25,7 @@ from typing import Final, Protocol
 
 from acmeiot import durable
 from acmeiot.client.errors import AgentError
+from acmeiot.device import files
 from acmeiot.device.servers import Pair
 
 CERTIFICATE_MODE: Final = 0o644
@@ -67,6 +69,8 @@ class Targets:
 
         Only a failure between the two renames of the two-directories case can leave one of each.
         """
+        for folder in dict.fromkeys((self.key.parent, self.chain.parent)):
+            _check(folder)
         if self.key.parent == self.chain.parent and self.key != self.chain:
             self._flip(content)
         else:
@@ -87,7 +91,7 @@ class Targets:
 
     def _flip(self, content: Content) -> None:
         versions = self._versions
-        versions.mkdir(mode=0o755, exist_ok=True)
+        files.make_open(versions)
         old = self.found()
         if not self._linked(versions):
             # The links come first, on to what the files hold already: nothing changes by that.
@@ -107,7 +111,7 @@ class Targets:
         """Write a new version, complete and durable, that nobody looks at yet."""
         numbers = [int(each.name) for each in versions.glob("*") if each.name.isdigit()]
         new = versions / str(max(numbers, default=0) + 1)
-        new.mkdir(mode=0o755)
+        files.make_open(new)
         try:
             for path, data in content.items():
                 if data is not None:
@@ -146,10 +150,8 @@ class Targets:
             durable.sync_directory(path.parent)
 
     def _write(self, new: Path, path: Path, data: bytes) -> None:
-        durable.write_new(new, data, 0o600)
-        if (self.owner, self.group) != (-1, -1):
-            os.chown(new, self.owner, self.group)
-        new.chmod(self.mode if path == self.key else CERTIFICATE_MODE)
+        mode = self.mode if path == self.key else CERTIFICATE_MODE
+        durable.write_new(new, data, mode, (self.owner, self.group))
 
 
 class Presented(Protocol):
@@ -267,6 +269,21 @@ def first(pem: bytes) -> bytes | None:
         return ssl.PEM_cert_to_DER_cert(pem[start : end + len(_END)].decode("ascii"))
     except ValueError:
         return None
+
+
+def _check(folder: Path) -> None:
+    """Raise OSError if root is to work where somebody else could exchange any name for a link.
+
+    They could have any file of the system copied for them, by a link in the place of the old one.
+    """
+    status = folder.stat()
+    others = status.st_uid or status.st_mode & 0o002 or (status.st_gid and status.st_mode & 0o020)
+    if os.geteuid() == 0 and others:
+        raise PermissionError(
+            errno.EPERM,
+            f"others than root can write to {folder}: make the directory root's (the files can be "
+            "the service's, --owner), or run this agent as the service's user",
+        )
 
 
 def _link(path: Path, target: Path) -> None:

@@ -6,7 +6,6 @@ cut in the middle the next start goes on.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -26,11 +25,9 @@ class Request:
     leave: bool = False
 
 
-def ask(folder: Path, request: Request, owner: int | None = None) -> None:
+def ask(folder: Path, request: Request, owner: int = -1) -> None:
     """Leave a request in the state directory, for the user who runs the agent to read."""
-    files.dump(folder / FILE, asdict(request))
-    if owner is not None and owner != os.geteuid():
-        os.chown(folder / FILE, owner, -1)
+    files.dump(folder / FILE, asdict(request), (owner, -1))
 
 
 def asked(folder: Path) -> Request | None:

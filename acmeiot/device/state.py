@@ -196,13 +196,19 @@ def opened(folder: Path) -> Iterator[State]:
 
 
 def agent_pid(folder: Path) -> int | None:
-    """Return the process that has the state now, None if nobody has."""
+    """Return the process that has the state now, None if nobody has.
+
+    The file is the agent's user's own: whatever number it holds, the process must be that user's,
+    for root sends signals there.
+    """
     try:
         with (folder / "lock").open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return int(file.read(32) or b"0") or None
-    except (FileNotFoundError, ValueError):
+                pid = int(file.read(32) or b"0")
+                status = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
+                return pid if f"\nUid:\t{folder.stat().st_uid}\t" in status else None
+    except (OSError, ValueError):
         pass
     return None

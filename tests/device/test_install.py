@@ -61,6 +61,45 @@ def test_owner_and_mode(tmp_path: Path) -> None:
     assert targets.key.stat().st_mode & 0o777 == 0o640
 
 
+def test_the_service_reaches_its_files_whatever_the_umask(targets: Targets) -> None:
+    """The agent's unit has UMask=0077; the service is another user."""
+    before = os.umask(0o077)
+    try:
+        targets.put(targets.content(pair(1)))
+        targets.put(targets.content(pair(2)))
+    finally:
+        os.umask(before)
+    folders = {path.resolve().parent for path in (targets.key, targets.chain)}
+    made = {*folders, *(each.parent for each in folders)} - {
+        targets.chain.parent, targets.key.parent, *targets.chain.parent.parents,
+    }  # fmt: skip
+    assert {each.stat().st_mode & 0o777 for each in made} <= {0o755}
+    assert targets.key.stat().st_mode & 0o777 == 0o600
+    if targets.key != targets.chain:
+        assert targets.chain.stat().st_mode & 0o777 == 0o644
+
+
+def test_root_does_not_work_in_others_directories(
+    targets: Targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link in the place of the old certificate would have any file of the system copied."""
+    secret = tmp_path / "shadow"
+    secret.write_bytes(b"root's own")
+    targets.chain.symlink_to(secret)
+    targets.chain.parent.chmod(0o757)
+    installer = Installer(targets)
+    for uid in (0, 1000):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        if uid == 0:
+            with pytest.raises(InstallError, match=f"others than root can write to {tmp_path}"):
+                installer.install(pair(1), "printer.lan")
+            assert sorted(targets.chain.parent.iterdir()) == sorted(
+                [targets.chain, secret, tmp_path / "private"]
+            )
+    targets.chain.parent.chmod(0o755)
+    installer.install(pair(1), "printer.lan")
+
+
 # What changes what is seen in a directory.
 STEPS = ("replace", "symlink_to", "unlink", "mkdir", "rmdir")
 
@@ -150,10 +189,10 @@ def test_a_full_flash_leaves_the_old_files(
     full = OSError(28, "No space left on device")
     written = 0
 
-    def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
+    def write_new(path: Path, data: bytes, mode: int, owner: durable.Owner) -> None:
         nonlocal written
         written += 1
-        real(path, data[:2], mode)
+        real(path, data[:2], mode, owner)
         if written == (1 if targets.key == targets.chain else 2):
             raise full
 

@@ -125,3 +125,28 @@ def test_a_request_stays_until_it_is_done(tmp_path: Path) -> None:
     assert requests.asked(tmp_path) == Request(label="kitchen-12cd56")
     requests.done(tmp_path)
     assert requests.asked(tmp_path) is None
+
+
+def test_a_request_of_roots_is_the_agents_by_its_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name in the agent's directory could be a link to any file by the time of a chown."""
+    given: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "chown", lambda *_: pytest.fail("chown by name"))
+    monkeypatch.setattr(os, "fchown", lambda *to: given.append(to[1:]))
+    requests.ask(tmp_path, Request(label="kitchen-12cd56"), 1234)
+    assert given == [(1234, -1)]
+
+
+@pytest.mark.parametrize("number", ["-1", "1", "0", "four", "99999999"])
+def test_root_signals_only_the_agents_user(
+    tmp_path: Path, number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file with the number is that user's: -1 would be every process there is."""
+    with state.opened(tmp_path):
+        assert state.agent_pid(tmp_path) == os.getpid()
+        (tmp_path / "lock").write_text(number)
+        mine = tmp_path.stat()
+        owner = os.stat_result((*mine[:4], 1234, *mine[5:]))
+        monkeypatch.setattr(Path, "stat", lambda *_, **__: owner)
+        assert state.agent_pid(tmp_path) is None
