@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import socket
 import ssl
 import tempfile
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
 from acmeiot.client.errors import AgentError
+from acmeiot.device import files
 from acmeiot.protocol import challenges
 from acmeiot.protocol.names import Identifier
 
@@ -65,7 +67,8 @@ class Webroot(Responder):
 
     def __enter__(self) -> Self:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            files.make_open(self._folder)
+            self._folder.mkdir(exist_ok=True)  # not a file
         except OSError as error:
             raise AgentError(f"the web root {self._folder}: {error.strerror}") from None
         return self
@@ -78,7 +81,9 @@ class Webroot(Responder):
         """Write the file, and remove it afterwards."""
         path = self._folder / _checked(token)
         try:
-            with path.open("w", encoding="ascii") as file:
+            # No link: the web server's users may write here, too.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, 0o644), "w", encoding="ascii") as file:
                 os.fchmod(file.fileno(), 0o644)  # the web server runs as somebody else
                 file.write(key_authorization)
         except OSError as error:
@@ -216,10 +221,14 @@ class TlsAlpn01(_Listening):
         return None
 
     def _answer(self, connection: socket.socket) -> None:
-        connection.settimeout(_SECONDS)
-        with self._base.wrap_socket(connection, server_side=True) as tls:
+        ends = time.monotonic() + _SECONDS
+        connection.setblocking(False)
+        with self._base.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        ) as tls:
+            _in_time(tls.do_handshake, tls, ends)
             if tls.selected_alpn_protocol() == challenges.ALPN:
-                tls.unwrap()
+                _in_time(tls.unwrap, tls, ends)
 
 
 def _listen(address: str, port: int) -> socket.socket:
@@ -241,12 +250,31 @@ def _listen(address: str, port: int) -> socket.socket:
     return listener
 
 
+def _in_time(step: Callable[[], object], tls: ssl.SSLSocket, ends: float) -> None:
+    """Take a step of TLS, however few octets come at a time; raise OSError if it takes too long."""
+    while True:
+        left = max(0.0, ends - time.monotonic())
+        try:
+            step()
+        except ssl.SSLWantReadError:
+            ready = select.select([tls], [], [], left)[0]
+        except ssl.SSLWantWriteError:
+            ready = select.select([], [tls], [], left)[1]
+        else:
+            return
+        if not ready:
+            raise TimeoutError
+
+
 def _head(connection: socket.socket) -> bytes:
     """Return the request up to its empty line, or as much as there is in the time."""
     ends = time.monotonic() + _SECONDS
     head = b""
     while b"\r\n\r\n" not in head and len(head) < _MAX_HEAD:
-        connection.settimeout(max(0.01, ends - time.monotonic()))
+        left = ends - time.monotonic()
+        if left <= 0:
+            break
+        connection.settimeout(left)
         data = connection.recv(_MAX_HEAD)
         if not data:
             break

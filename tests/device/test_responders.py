@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +84,31 @@ def test_silent_strangers_do_not_keep_the_server_waiting_long(
         assert get(http.port, PATH).endswith(b"proof")
 
 
+@pytest.mark.parametrize("kind", [Http01, TlsAlpn01])
+def test_strangers_who_never_come_to_an_end(
+    kind: type[Http01 | TlsAlpn01], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seconds are for all of it, not for each octet."""
+    monkeypatch.setattr(responders, "_SECONDS", 0.5)
+    (port,) = free_ports(1)
+    start = b"GET /" if kind is Http01 else b"\x16\x03\x01\x0f\x00\x01\x00\x0e\xfc\x03\x03"
+    with kind(["127.0.0.1"], port), socket.create_connection(("127.0.0.1", port)) as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.sendall(start)
+        began = time.monotonic()
+        raw.settimeout(0.005)
+        while time.monotonic() - began < 5:
+            try:
+                raw.sendall(b"x")
+                if not raw.recv(100):
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        assert time.monotonic() - began < 3
+
+
 def test_nothing_listens_any_more_afterwards() -> None:
     (port,) = free_ports(1)
     before = threading.active_count()
@@ -114,6 +141,26 @@ def test_a_webroot_is_left_clean(tmp_path: Path) -> None:
         assert file.read_text() == "proof"
         assert file.stat().st_mode & 0o777 == 0o644
     assert not file.exists()
+
+
+def test_the_web_server_gets_into_a_new_webroot(tmp_path: Path) -> None:
+    """Whatever the umask: the unit's is 0077."""
+    before = os.umask(0o077)
+    try:
+        with Webroot(tmp_path) as webroot, webroot.show(NAME, TOKEN, "proof"):
+            for folder in (tmp_path / ".well-known", tmp_path / ".well-known" / "acme-challenge"):
+                assert folder.stat().st_mode & 0o777 == 0o755
+    finally:
+        os.umask(before)
+
+
+def test_no_link_in_a_webroot_is_followed(tmp_path: Path) -> None:
+    with Webroot(tmp_path / "www") as webroot:
+        other = tmp_path / "other"
+        (tmp_path / "www/.well-known/acme-challenge" / TOKEN).symlink_to(other)
+        with pytest.raises(AgentError, match="cannot write"):
+            webroot.show(NAME, TOKEN, "proof").__enter__()
+    assert not other.exists()
 
 
 def test_a_webroot_that_cannot_be_written(tmp_path: Path) -> None:
