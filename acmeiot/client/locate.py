@@ -123,8 +123,11 @@ class _Search:
     seen: set[int] = field(default_factory=set)
     answered: bool = False
 
-    def at(self, port: int) -> Server | None:
-        """Return the server at one port, or at the port that the directory there points to."""
+    def at(self, port: int, *, pointed: bool = False) -> Server | None:
+        """Return the server at one port, or at the port that the directory there points to.
+
+        What was `pointed` to points no further: a hostile server has 65535 ports to send us to.
+        """
         if port in self.seen:
             return None
         self.seen.add(port)
@@ -136,7 +139,7 @@ class _Search:
                 return None
             try:
                 chain, root = self._shown(address, port)
-                return self._directory(address, port, tuple(chain), root)
+                return self._directory(address, port, tuple(chain), root, pointed=pointed)
             except AgentError as error:
                 self.tried.append(f"port {port}: {error}")
         return None
@@ -161,7 +164,7 @@ class _Search:
         return chain, root
 
     def _directory(
-        self, address: str, port: int, chain: tuple[bytes, ...], root: Root
+        self, address: str, port: int, chain: tuple[bytes, ...], root: Root, *, pointed: bool
     ) -> Server | None:
         """Return the server if one of the paths is an ACME directory; raise AgentError."""
         host = self.candidate.host
@@ -174,11 +177,13 @@ class _Search:
                 except AgentError as error:
                     failures.append(f"{path} {error}")
                     continue
+                if there != port and pointed:
+                    raise AgentError(f"its directory points on to port {there}; not followed")
                 if there != port:
                     # A static object on the router's own web server points to the real one, whose
                     # chain is the one that counts.
                     self.tried.append(f"port {port}: its directory points to port {there}")
-                    return self.at(there)
+                    return self.at(there, pointed=True)
                 rest = [one for one in self.found.addresses if one != address]
                 where = (address, *rest)
                 return Server(

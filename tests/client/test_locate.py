@@ -267,6 +267,18 @@ def test_directories_that_point_at_each_other(site: Site) -> None:
     assert len(one.requests) == len(other.requests) == 1
 
 
+def test_directories_that_lead_ever_further(site: Site) -> None:
+    """One step is the static object's; a server on each of its ports could lead us round for ever,
+    deeper each time."""
+    (one, one_port), (two, two_port), (three, three_port) = site(), site(), site()
+    one.default = directory(f"https://router.lan:{two_port}")
+    two.default = directory(f"https://router.lan:{three_port}")
+    three.default = directory(f"https://router.lan:{three_port}")
+    with pytest.raises(AgentError, match=f"points on to port {three_port}; not followed"):
+        look(one_port)
+    assert three.requests == []
+
+
 def test_chain_without_root(site: Site, root: Holder) -> None:
     """A-3.3-2: what does not show its root gives none."""
     website, port = site(issuers.server(root))
