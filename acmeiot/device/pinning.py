@@ -18,6 +18,8 @@ from acmeiot.client.tls import Root
 FIRST_USE = "trusted on first use"
 EXPECTED = "expected by the owner"
 FOLLOWED = "vouched for by the root before"
+FOLLOWED_FIRST = "vouched for by the root before, which was trusted on first use"
+_UNVERIFIED = (FIRST_USE, FOLLOWED_FIRST)
 
 
 class RootChanged(AgentError):
@@ -55,13 +57,15 @@ def known(pinned: Root, how: str, root: Root, chain: Sequence[bytes], expected: 
 
     `chain` is what the server showed; the cross-certificates of a succession are in it.
     """
+    doubted = how in _UNVERIFIED  # nobody has ever said that it is the right one, nor its heir
+    if doubted and expected not in (None, root.sha256, pinned.sha256):
+        raise AgentError(_unexpected(root, str(expected)))
     if root.sha256 == pinned.sha256:
-        if how == FIRST_USE and expected not in (None, root.sha256):
-            raise AgentError(_unexpected(root, str(expected)))
-        return Pin(root, EXPECTED if how == FIRST_USE and expected else how)
+        return Pin(root, EXPECTED if doubted and expected else how)
     change = f"from sha256:{pinned.sha256} to {root.name} sha256:{root.sha256} ({root.words})"
     if tls.vouched(pinned, root, chain):
-        return Pin(root, FOLLOWED, f"the root has changed {change}, which the old root vouches for")
+        how = FOLLOWED_FIRST if doubted and expected is None else FOLLOWED
+        return Pin(root, how, f"the root has changed {change}, which the old root vouches for")
     if root.sha256 == expected:
         return Pin(root, EXPECTED, f"the root has changed {change}, as the owner expects")
     raise RootChanged(

@@ -94,10 +94,30 @@ def test_the_heir_of_a_root_is_followed(
     home.start()
     rig.clock.ahead = 3601
     outcome = rig.good()  # A-4.7-3: followed, and said so
-    assert (outcome.root, outcome.pinned) == (new, "vouched for by the root before")
+    followed = "vouched for by the root before, which was trusted on first use"
+    assert (outcome.root, outcome.pinned) == (new, followed)
     assert outcome.serial != first.serial
     assert "which the old root vouches for" in caplog.text
     assert rig.good().serial == outcome.serial
+    # What nobody ever compared does not become the right one by its own word.
+    rig.settings["expected"] = "0" * 64
+    assert rig.visit().state == status.FAILED
+    rig.settings["expected"] = new
+    assert rig.good().pinned == "expected by the owner"
+
+
+def test_the_heir_of_another_than_the_expected_root(rig: Rig, make_server: Serve) -> None:
+    home = make_server()
+    rig.lan.servers[HOME.key] = home.directory
+    first, old = rig.good(), home.root_hash
+    home.ask("rotate")
+    home.stop()
+    home.start()
+    rig.settings["expected"] = "0" * 64
+    outcome = rig.visit()
+    assert (outcome.state, outcome.root) == (status.FAILED, first.root)
+    rig.settings["expected"] = old  # it vouches for the new one
+    assert rig.good().pinned == "vouched for by the root before"
 
 
 def test_another_name_of_the_server_is_a_notice(
