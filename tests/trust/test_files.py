@@ -89,6 +89,23 @@ def test_it_keeps_nobody_waiting_and_runs_once_more_after_the_last_event(place: 
     assert lines(place, 6) == one * 2
 
 
+def test_what_it_makes_is_open_to_whom_it_is_for(place: Path) -> None:
+    """In /run/acmeiot is what the hooks of DHCP clients leave, for the agents of other users; the
+    locks are nobody's to hold, and the system's stores are everybody's to read."""
+    script = PROGRAM.replace("echo end", 'umask >"$here/umask"\necho end')
+    (place / "acmeiot").write_text(script)
+    before = os.umask(0o077)
+    try:
+        dispatch(place, "up")
+    finally:
+        os.umask(before)
+    lines(place, 3)
+    assert (place / "run").stat().st_mode & 0o777 == 0o755
+    locks = [path.stat().st_mode & 0o777 for path in sorted((place / "run").iterdir())]
+    assert locks == [0o600, 0o600]
+    assert int((place / "umask").read_text(), 8) == 0o022
+
+
 def test_the_shell_is_clean() -> None:
     subprocess.run(["shellcheck", DISPATCHER], check=True)
     assert os.access(DISPATCHER, os.X_OK)
