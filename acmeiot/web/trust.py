@@ -19,6 +19,7 @@ from acmeiot.ca.publish import NotYet, Publisher
 from acmeiot.ca.roots import Authority
 from acmeiot.core.ports import Events, StoreFull
 from acmeiot.protocol.errors import AcmeError, NotFound
+from acmeiot.protocol.fingerprint import words
 from acmeiot.web.objects import pem
 from acmeiot.web.site import Site
 
@@ -99,6 +100,7 @@ class TrustRoutes:
         page = resources.files("acmeiot.web").joinpath("trust.html").read_text("utf-8")
         facts = {
             "name": self._authority.root_name,
+            "words": words(bytes.fromhex(self._authority.root_spki_sha256)),
             "fingerprint": in_groups(self._authority.root_spki_sha256),
             "directory": self._directory,
             "site": self._site.base(bottle.request.environ),

@@ -20,6 +20,7 @@ from cryptography.x509 import ocsp
 from acmeiot.ca.publish import Publisher
 from acmeiot.ca.roots import Authority
 from acmeiot.core.ports import Events
+from acmeiot.protocol.fingerprint import words
 from acmeiot.web.site import Site
 from acmeiot.web.trust import TrustRoutes, in_groups
 from tests.web.client import Answer, Client, b64
@@ -99,6 +100,7 @@ def test_trust_page(server: Running) -> None:
     page = answer.body.decode()
     assert answer.header("Content-Type") == "text/html; charset=utf-8"
     assert in_groups(server.root_hash) in page
+    assert words(bytes.fromhex(server.root_hash)) in page
     assert server.directory in page
     assert f"http://{HOST}:{server.ports[1]}/root.pem" in page
     for path in ("/root.mobileconfig", "/root.crt", "/root.pem"):
