@@ -62,7 +62,9 @@ def _add_service(add: Any) -> None:
 
 def _add_server(add: Any) -> None:
     add("--expect", metavar="sha256:HEX", help="the root it must have")
-    add("--pair", metavar="URI", help="what `acmeiot pair` shows: directory, key and root")
+    shown = "what `acmeiot pair` shows: directory, key and root"
+    add("--pair", metavar="URI", help=f"{shown}; other users can see a command line")
+    add("--pair-file", type=Path, metavar="FILE", help=f"{shown}; - is standard input")
     add("--eab-kid", metavar="ID", help="a pairing key's id")
     add("--eab-hmac-file", type=Path, metavar="FILE", help="the pairing key")
     add("--directory", metavar="URL", help="ask nobody where the server is")

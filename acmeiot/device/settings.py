@@ -131,13 +131,21 @@ def pairing(uri: str) -> tuple[str, tuple[str, str], str | None]:
     return base, (kid, secret), digest(root, "the root in --pair") if root else None
 
 
-def secret(file: Path) -> str:
-    """Return the first line of a file that holds a key."""
+def line(file: Path) -> str:
+    """Return the line of a file, `-` for standard input, that holds a key; raise UsageError.
+
+    On a command line every user of this machine could read it.
+    """
     try:
-        with file.open("r", encoding="ascii") as source:
-            text = source.read(_MAX_SECRET).strip()
+        with (Path("/dev/stdin") if str(file) == "-" else file).open("rb") as source:
+            return source.read(_MAX_SECRET).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the key in {file}: {error}") from None
+
+
+def secret(file: Path) -> str:
+    """Return the pairing key in a file; raise UsageError."""
+    text = line(file)
     if not re.fullmatch(r"[A-Za-z0-9_-]+=*", text):
         raise UsageError(f"{file} holds no HMAC key in base64url")
     return text

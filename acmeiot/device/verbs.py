@@ -35,7 +35,7 @@ from acmeiot.device.visit import Tools
 
 CONFIG: Final = Path("/etc/acmeiot/device.toml")  # read if it is there
 _NO_OPTIONS: Final = ("run", "verb", "label", "leave", "json", "verbose", "config")
-_PATHS: Final = ("state", "key", "cert", "webroot", "eab_hmac_file", "sightings")
+_PATHS: Final = ("state", "key", "cert", "webroot", "eab_hmac_file", "pair_file", "sightings")
 _PATIENCE: Final = 180.0  # seconds for a running agent to do what it is asked
 _HTTPS: Final = 443
 
@@ -89,8 +89,9 @@ def settings_of(options: dict[str, Any]) -> Settings:
     for name in _PATHS:
         options[name] = Path(options[name]) if options[name] else None
     directory, eab, expected = options["directory"], None, None
-    if options["pair"]:
-        directory, eab, expected = settings.pairing(options["pair"])
+    pair = settings.line(options["pair_file"]) if options["pair_file"] else options["pair"]
+    if pair:
+        directory, eab, expected = settings.pairing(pair)
     if options["expect"]:
         expected = settings.digest(options["expect"], "--expect")
     if bool(options["eab_kid"]) != bool(options["eab_hmac_file"]):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,23 @@ def test_pairing_uri() -> None:
     assert (found.eab, found.expected) == (("k1", "c2VjcmV0"), "b" * 64)
 
 
+def test_pairing_uri_that_no_other_user_sees(tmp_path: Path) -> None:
+    """Whoever may list processes may read their command lines."""
+    uri = "https://router.lan:8555/acme/directory#kid=k1&hmac=c2VjcmV0&root=sha256:" + "b" * 64
+    (tmp_path / "uri").write_text(f"{uri}\n")
+    wanted = ("https://router.lan:8555/acme/directory", ("k1", "c2VjcmV0"), "b" * 64)
+    found = read("--pair-file", str(tmp_path / "uri"))
+    assert (found.directory, found.eab, found.expected) == wanted
+    code = (
+        "from acmeiot.device import settings; from pathlib import Path;"
+        "print(settings.pairing(settings.line(Path('-'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=uri, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{wanted}\n"
+
+
 def test_pairing_key_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("c2VjcmV0\n")
     found = read("--eab-kid", "k1", "--eab-hmac-file", str(tmp_path / "key"))
@@ -81,6 +100,7 @@ def test_pairing_key_from_a_file(tmp_path: Path) -> None:
         (["--expect", "abc"], "--expect is sha256: and 64 hex digits"),
         (["--pair", "https://router.lan/acme"], "--pair is https://"),
         (["--pair", "http://router.lan/acme#kid=1&hmac=2"], "--pair is https://"),
+        (["--pair-file", "/nowhere"], "cannot read the key in /nowhere"),
         (["--key", "/k"], "--key and --cert go together"),
         (["--reload", "true"], "--reload is about installed files"),
         (["--key", "/k", "--cert", "/c", "--mode", "0644"], "octal, 0600 or 0640"),  # A-4.3-1
