@@ -37,8 +37,13 @@ class Leaf:
 
 
 def read(chain_pem: bytes) -> Leaf:
-    """Return the first certificate of a chain; raise AgentError if there is none."""
+    """Return the first certificate of a chain; raise AgentError if there is none.
+
+    Also for a serial that is none (RFC 5280 section 4.1.2.2): it becomes a file's name.
+    """
     certificate = _certificates(chain_pem)[0]
+    if not 0 < certificate.serial_number < 1 << 160:
+        raise AgentError("the certificate's serial is not a positive number of 20 octets or fewer")
     not_before, not_after = tls.validity(certificate)
     return Leaf(
         certificate.public_bytes(_ENCODING.DER),

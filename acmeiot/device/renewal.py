@@ -43,7 +43,10 @@ def settle(
     try:
         told = client.renewal(leaf.der)
         if told is not None:
-            start, end, again = told.start, told.end, told.retry_after
+            again = told.retry_after
+            if told.start >= leaf.not_after:
+                raise AgentError("the server's window begins when the certificate has ended")
+            start, end = told.start, min(told.end, leaf.not_after)
     except AgentError as error:
         trouble = f"no renewal information: {error}"
         if not fresh:  # what it said before still holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,35 @@ def test_a_revoked_certificate_is_replaced_when_it_looks_next(rig: Rig, server: 
     rig.clock.ahead = 3601
     second = rig.good()
     assert second.serial != first.serial
+
+
+def test_a_server_that_says_to_renew_too_late_is_not_waited_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    late = Renewal(4_000_000_000, 5_000_000_000, 60, "")
+    monkeypatch.setattr("acmeiot.client.acme.Client.renewal", lambda *_: late)
+    outcome = rig.good()
+    assert rig.clock.now() < outcome.renew_at < outcome.not_after
+    assert "begins when the certificate has ended" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@pytest.mark.parametrize("serial", [0, -5, 1 << 160, int("ab" * 30, 16)])
+def test_a_serial_that_is_none(
+    rig: Rig, serial: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """RFC 5280 section 4.1.2.2: an error of that server, and not this program's end."""
+    words = ("-subj", "/CN=x", "-set_serial", str(serial), "-addext", "subjectAltName=DNS:x.lan")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384",
+         "-nodes", "-keyout", tmp_path / "key", "-out", tmp_path / "cert", *words],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    chain = (tmp_path / "cert").read_bytes()
+    monkeypatch.setattr("acmeiot.device.visit.obtain", lambda *_, **__: chain)
+    outcome = rig.visit()
+    assert outcome.state == status.FAILED
+    assert "serial is not a positive number" in outcome.said
 
 
 def test_a_server_that_always_says_renew_is_not_obeyed_for_ever(
