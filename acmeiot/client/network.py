@@ -64,7 +64,9 @@ class Network:
         return f"{_safe(where)}-net-{re.sub('[^0-9a-f]+', '_', self.prefix or '')}"
 
     def __str__(self) -> str:
-        name = f"Wi-Fi {json.dumps(self.ssid, ensure_ascii=False)} on " if self.ssid else ""
+        # Anybody names a Wi-Fi, and may think of terminals and logs.
+        ssid = "".join(c if c.isprintable() else "?" for c in self.ssid or "")
+        name = f"Wi-Fi {json.dumps(ssid, ensure_ascii=False)} on " if ssid else ""
         if self.router is None:
             return f"{name}{self.interface} (no router, {self.prefix})"
         at = f" at {self.gateway}" if self.gateway else ""
