@@ -65,8 +65,9 @@ class Network:
 
     def __str__(self) -> str:
         # Anybody names a Wi-Fi, and may think of terminals and logs.
-        ssid = "".join(c if c.isprintable() else "?" for c in self.ssid or "")
-        name = f"Wi-Fi {json.dumps(ssid, ensure_ascii=False)} on " if ssid else ""
+        ssid = json.dumps(self.ssid, ensure_ascii=False)
+        ssid = "".join(c if c.isprintable() else "?" for c in ssid)
+        name = f"Wi-Fi {ssid} on " if self.ssid else ""
         if self.router is None:
             return f"{name}{self.interface} (no router, {self.prefix})"
         at = f" at {self.gateway}" if self.gateway else ""

@@ -266,7 +266,7 @@ def test_networkmanager_not_running(nmcli: Path) -> None:
 def test_a_wifis_name_is_harmless_to_a_terminal() -> None:
     """Its 32 octets are whatever a stranger likes; the key tells all of them apart."""
     network = Network("wlan0", ROUTER, ssid='a"\x1b[2J\x9b2J\u202e\n')
-    assert str(network) == f'Wi-Fi "a\\"?[2J?2J??" on wlan0 (router {ROUTER})'
+    assert str(network) == f'Wi-Fi "a\\"\\u001b[2J?2J?\\n" on wlan0 (router {ROUTER})'
     assert network.key == f"wifi-{network.ssid.encode().hex()}-525400000001"  # type: ignore[union-attr]
 
 
