@@ -199,6 +199,7 @@ def acmeiot(libraries: Path) -> Package:
         files |= modules(libraries / module, BUNDLED)
     files |= tree(TOP / "files/router")
     files["usr/bin/acmeiot"] = LAUNCHER.encode()
+    files["usr/lib/acmeiot/version"] = f"{recipe.version}\n".encode()
     kept = recipe.block("conffiles").split()
     # As OpenWrt's build: a folder to keep becomes a line for sysupgrade, a file a conffile.
     folders = [path for path in kept if path.endswith("/")]
@@ -252,6 +253,8 @@ def _scripts(recipe: Recipe) -> dict[str, str]:
     for name in ("postinst", "prerm"):
         if body := recipe.block(name):
             scripts[f"{name}-pkg"] = body
+    if body := recipe.block("postrm"):
+        scripts["postrm"] = body
     return scripts
 
 

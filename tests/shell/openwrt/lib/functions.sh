@@ -103,8 +103,10 @@ user_exists() {
 
 group_add_next() { # NAME: prints its number
 	local id=32768
+	# One user is all that a namespace of a person who is not root has.
+	[ -z "$PROCD_SHIM_NO_USERS" ] || id=0
 	if ! group_exists "$1"; then
-		while cut -d: -f3 /etc/group | grep -qx "$id"; do id=$((id + 1)); done
+		while [ "$id" != 0 ] && cut -d: -f3 /etc/group | grep -qx "$id"; do id=$((id + 1)); done
 		echo "$1:x:$id:" >>/etc/group
 	fi
 	sed -n "s/^$1:[^:]*:\([0-9]*\):.*/\1/p" /etc/group
@@ -112,7 +114,8 @@ group_add_next() { # NAME: prints its number
 
 user_add() { # NAME [UID] [GID]
 	local id=${2:-32768}
-	while cut -d: -f3 /etc/passwd | grep -qx "$id"; do id=$((id + 1)); done
+	[ -z "$PROCD_SHIM_NO_USERS" ] || id=0
+	while [ "$id" != 0 ] && cut -d: -f3 /etc/passwd | grep -qx "$id"; do id=$((id + 1)); done
 	echo "$1:x:$id:${3:-$id}:$1:/var/run/$1:/bin/false" >>/etc/passwd
 }
 

@@ -29,14 +29,15 @@ load_settings() { # [quietly]
 	flag ENABLED enabled 0
 	text STATE state /etc/acmeiot
 	case "$STATE" in
-		/*/*/../* | */.. | */./* | *//*) complain "state: $STATE: write it without . and .." ;;
+		*/../* | */.. | */./* | *//*) complain "state: $STATE: write it without . and .." ;;
 		/?*/?*) ;;
 		*) complain "state: '$STATE' is not a directory such as /etc/acmeiot" ;;
 	esac
 	flag ANNOUNCE announce 1
 	flag UHTTPD uhttpd 1
 	if [ "$ENABLED" != 1 ]; then
-		return 0
+		[ -z "$WRONG" ]
+		return
 	fi
 	flag VERBOSE verbose 0
 	choice APPROVAL approval ask auto

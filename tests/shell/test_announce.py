@@ -1,0 +1,178 @@
+"""Which dnsmasq is told what, on the releases of OpenWrt and on routers that have several."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.shell.router import CONF_DIR, SECTION, Router
+from tests.shell.test_settings import SOURCES
+
+LIBRARY = f"{SOURCES}; . /usr/lib/acmeiot/announce.sh; load_settings quietly"
+
+# Says what it was called with, and does what the server's own would to the folder it is given.
+RECORDER = """\
+#!/bin/sh
+echo "$*" >>/var/log/calls
+[ ! -e /tmp/fails ] || exit 1
+"""
+
+
+def calls(router: Router) -> list[str]:
+    return router.read("/var/log/calls").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "option", "made", "found"),
+    [
+        ("conf-dir=/tmp/dnsmasq.d", "", [], "/tmp/dnsmasq.d"),  # 23.05
+        (f"conf-dir={CONF_DIR}", "", [], CONF_DIR),  # 24.10
+        ("conf-dir=/etc/dnsmasq.d,*.conf", "/etc/dnsmasq.d", [], "/etc/dnsmasq.d"),
+        ("conf-dir=/x\nconf-dir=/y,.bak", "", [], "/y"),  # the last one is OpenWrt's own
+        ("", "/srv/d,*.conf", [], "/srv/d"),
+        ("", "", [CONF_DIR], CONF_DIR),
+        ("", "", [], "/tmp/dnsmasq.d"),
+    ],
+)
+def test_where_dnsmasq_looks(
+    router: Router, configuration: str, option: str, made: list[str], found: str
+) -> None:
+    router.sh(f"rm -r {CONF_DIR}; mkdir -p /tmp/dnsmasq.d {' '.join(made)}")
+    router.write(f"/var/etc/dnsmasq.conf.{SECTION}", f"{configuration}\n")
+    if option:
+        router.uci(f"dhcp.{SECTION}.confdir={option}")
+    assert router.sh(f"{LIBRARY}; directory_of {SECTION}") == f"{found}\n"
+
+
+def test_the_home_alone_is_told(router: Router) -> None:
+    router.write("/usr/bin/acmeiot", RECORDER, "0755")
+    router.sh(f'{LIBRARY}; run() {{ "$@"; }}; announce')
+    [call] = calls(router)
+    assert call == (
+        f"announce --state /var/run/acmeiot/told/{SECTION} --config /var/run/acmeiot/config.toml "
+        f"--dnsmasq-conf /var/etc/dnsmasq.conf.{SECTION} --dnsmasq-dir {CONF_DIR} "
+        "--interface br-lan --pool lan --restart /usr/lib/acmeiot/reread"
+    )
+
+
+def test_each_dnsmasq_of_the_home(router: Router) -> None:
+    """Two for the home's networks, one for the guests', one that is off, one not started yet."""
+    router.write("/usr/bin/acmeiot", RECORDER, "0755")
+    router.sh(f"uci set dhcp.{SECTION}.interface=lan; uci commit")
+    for name in ("work", "guests", "idle", "later"):
+        router.uci(
+            f"dhcp.{name}=dnsmasq", f"dhcp.{name}.interface={name}", f"network.{name}=interface"
+        )
+    router.uci("dhcp.idle.interface=lan", "dhcp.idle.disabled=1", "dhcp.later.interface=work")
+    router.uci(
+        "dhcp.workpool=dhcp", "dhcp.workpool.interface=work", "acmeiot.main.network=lan work"
+    )
+    for name in ("work", "guests", "idle"):
+        router.dnsmasq(name, f"/tmp/dnsmasq.{name}.d")
+    router.write("/var/state/network/lan", "device br-lan\naddress 192.168.1.1\n")
+    router.write("/var/state/network/work", "device br-work\naddress 192.168.5.1\n")
+    router.sh(f'{LIBRARY}; run() {{ "$@"; }}; announce')
+    [lan, work] = calls(router)
+    assert f"--dnsmasq-dir {CONF_DIR} --interface br-lan --pool lan --pool workpool" in lan
+    assert "--dnsmasq-dir /tmp/dnsmasq.work.d --interface br-work --no-odhcpd" in work
+
+
+def test_an_instance_that_is_kept_from_a_network(router: Router) -> None:
+    router.write("/usr/bin/acmeiot", RECORDER, "0755")
+    router.uci(f"dhcp.{SECTION}.notinterface=lan")
+    router.sh(f'{LIBRARY}; run() {{ "$@"; }}; announce')
+    [call] = calls(router)
+    assert "--no-dnsmasq" in call
+    assert "--pool lan" in call
+
+
+def test_no_odhcpd_is_asked_where_there_is_none(router: Router) -> None:
+    router.write("/usr/bin/acmeiot", RECORDER, "0755")
+    router.sh("rm /etc/init.d/odhcpd")
+    router.sh(f'{LIBRARY}; run() {{ "$@"; }}; announce')
+    assert "--no-odhcpd" in calls(router)[0]
+    assert "--pool" not in calls(router)[0]
+
+
+def test_what_failed_is_tried_again(router: Router) -> None:
+    """The first pause is five seconds; here the herald looks every second."""
+    router.sh(
+        "sed -i 's/^LOOK=30/LOOK=1/; s/pause=5/pause=1/' /usr/lib/acmeiot/herald; touch /tmp/fails"
+    )
+    router.write(
+        "/usr/bin/acmeiot",
+        RECORDER.replace("#!/bin/sh", "#!/bin/sh\n[ $1 != serve ] || exec sleep 600"),
+        "0755",
+    )
+    router.sh(
+        "mkdir -p /etc/acmeiot/ca; cd /etc/acmeiot; python3 -c 'import socket;"
+        'socket.socket(socket.AF_UNIX).bind("admin.sock")\''
+    )
+    router.service("start")
+    router.until("[ $(wc -l </var/log/calls) -ge 2 ]")
+    router.sh("rm /tmp/fails")
+    router.until("[ $(wc -l </var/log/calls) -ge 3 ]")
+    count = len(calls(router))
+    # It is told again when dnsmasq is configured anew, and not before.
+    router.sh("sleep 3")
+    assert len(calls(router)) <= count + 1
+    count = len(calls(router))
+    router.sh(f"echo expand-hosts >>/var/etc/dnsmasq.conf.{SECTION}")
+    router.until(f"[ $(wc -l </var/log/calls) -gt {count} ]")
+
+
+def test_dnsmasq_that_does_not_come_back(router: Router) -> None:
+    """The real command takes back what it wrote, and says so in the log."""
+    router.sh("touch /tmp/dnsmasq-is-down")
+    router.service("start")
+    router.until("grep -q 'dnsmasq does not run' /var/log/messages", 60)
+    assert router.sh(f"ls {CONF_DIR}") == ""
+    assert "dhcpv6_raw" not in router.sh("uci show dhcp")
+
+
+def test_a_configuration_that_dnsmasq_refuses_is_not_touched(router: Router) -> None:
+    """It would not start with the owner's own: ours is not added, nothing is restarted."""
+    router.sh(f"echo no-such-option >>/var/etc/dnsmasq.conf.{SECTION}")
+    router.service("start")
+    router.until("grep -q 'dnsmasq would not start' /var/log/messages")
+    assert router.sh(f"ls {CONF_DIR}") == ""
+    assert "dnsmasq restart" not in router.inits
+
+
+OURS = "001100120000d83d0001000a726f757465722e6c616e"
+OTHER = "00170010" + "fd" * 16
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (OURS, None),
+        (OTHER + OURS, OTHER),
+        (OURS.upper() + OTHER, OTHER),
+        (OTHER + OURS + OTHER, OTHER + OTHER),
+        ("001100080000118b00010000" + OURS, "001100080000118b00010000"),
+        (OTHER, OTHER),
+    ],
+)
+def test_raw_options_without_python(router: Router, value: str, left: str | None) -> None:
+    """As after somebody committed what waited, and with an owner's own beside ours."""
+    router.uci(f"dhcp.lan.dhcpv6_raw={value}")
+    router.sh("rm /usr/bin/acmeiot; mkdir -p /var/run/acmeiot/told; /usr/lib/acmeiot/leave told")
+    now = router.sh("uci -q get dhcp.lan.dhcpv6_raw || :").strip()
+    assert now == (left or "")
+    assert router.sh("uci changes") == ""
+
+
+def test_raw_options_that_were_never_committed(router: Router) -> None:
+    before = router.read("/etc/config/dhcp")
+    router.sh(f"uci set dhcp.lan.dhcpv6_raw={OURS}; uci set dhcp.guest.start=9")
+    router.sh("/usr/lib/acmeiot/leave told")
+    assert router.read("/etc/config/dhcp") == before
+    assert router.sh("uci changes") == "dhcp.guest.start='9'\n"
+
+
+def test_the_recorder_is_no_test_of_itself(router: Router) -> None:
+    """What the herald's options mean is the command's own to say."""
+    said = router.sh("acmeiot announce --help")
+    for option in ("--dnsmasq-conf", "--dnsmasq-dir", "--interface", "--pool", "--no-odhcpd",
+                   "--no-dnsmasq", "--restart", "--remove", "--state", "--config"):  # fmt: skip
+        assert option in said
