@@ -16,6 +16,7 @@ from typing import Any, Final
 from acmeiot import durable
 from acmeiot.config import SOCKET
 from acmeiot.protocol.fingerprint import words
+from acmeiot.protocol.qr import qr
 from acmeiot.web import unixsocket
 
 Json = dict[str, Any]
@@ -251,17 +252,6 @@ def _pair_lines(answer: Json) -> Iterable[str]:
     yield f"good for one device until {_time(answer['expires'])}"
     yield f"certbot --eab-kid {answer['kid']} --eab-hmac-key {answer['hmac']} ..."
     yield qr(answer["uri"])
-
-
-def qr(text: str) -> str:
-    """Return a QR code of the text for a terminal."""
-    import io
-
-    import segno
-
-    out = io.StringIO()
-    segno.make(text, error="m", micro=False).terminal(out, compact=True)
-    return out.getvalue()
 
 
 def rotate(args: Namespace) -> None:

@@ -57,7 +57,7 @@ class Root:
     def of(cls, der: bytes) -> Root:
         """Return the root in DER; raise AgentError unless it is a CA that signed itself."""
         (certificate,) = _parsed([der])
-        if not _signed(certificate, certificate):
+        if not signed(certificate, certificate):
             raise AgentError(f"{_name(certificate)} is no root: it did not sign itself")
         if not _may_sign(certificate):
             raise AgentError(f"{_name(certificate)} is no root: it may not sign certificates")
@@ -108,8 +108,8 @@ def root_of(chain: Sequence[bytes]) -> Root:
         raise AgentError("the server showed no certificate")
     ends = []
     leaf, issuers = certificates[0], [one for one in certificates[1:] if _may_sign(one)]
-    for one in _follow(leaf, issuers, _signed):
-        if _signed(one, one):
+    for one in _follow(leaf, issuers, signed):
+        if signed(one, one):
             return Root.of(one.public_bytes(Encoding.DER))
         ends.append(one)
     raise AgentError(_rootless(certificates, ends))
@@ -199,7 +199,7 @@ def _follow(
             yield one
 
 
-def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+def signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     """Tell whether the issuer's name is that of `by` and the signature its key's."""
     try:
         certificate.verify_directly_issued_by(by)
@@ -209,7 +209,7 @@ def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
 
 
 def _signs(by: x509.Certificate, certificate: x509.Certificate) -> bool:
-    return _signed(certificate, by)
+    return signed(certificate, by)
 
 
 def _may_sign(certificate: x509.Certificate, below: int = 0) -> bool:

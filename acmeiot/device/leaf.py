@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -107,19 +107,11 @@ def _leads_to(chain: Sequence[x509.Certificate], root: Root) -> bool:
     """
     anchor = x509.load_der_x509_certificate(root.der)
     for at, certificate in enumerate(chain):
-        if _signed(certificate, anchor):
+        if tls.signed(certificate, anchor):
             return True
-        if at + 1 == len(chain) or not _signed(certificate, chain[at + 1]):
+        if at + 1 == len(chain) or not tls.signed(certificate, chain[at + 1]):
             break
     return False
-
-
-def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
 
 
 def _public(key: PublicKeyTypes) -> bytes:

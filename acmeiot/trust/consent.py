@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from acmeiot.protocol import fingerprint
+from acmeiot.protocol.qr import qr
 from acmeiot.trust.networks import Belief, Book, Known, KnownRoot
 from acmeiot.trust.notices import plain
 
@@ -140,14 +141,3 @@ def ask(question: Question, read: Callable[[], str], out: IO[str] = sys.stderr) 
         return read().strip().lower() == "yes"
     except EOFError:
         return False
-
-
-def qr(text: str) -> str:
-    """Return a QR code of the text for a terminal."""
-    import io
-
-    import segno
-
-    out = io.StringIO()
-    segno.make(text, error="m", micro=False).terminal(out, compact=True)
-    return out.getvalue()

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from acmeiot.trust.consent import Question, ask, qr
+from acmeiot.protocol.qr import qr
+from acmeiot.trust.consent import Question, ask
 from tests.trust.fakes import known_root
 from tests.trust.roots import home_root
 
