@@ -8,6 +8,7 @@ import re
 import signal
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,8 @@ def run(
             user=user,
             group=group,
             extra_groups=None if user is None else [],
+            # What a system's store is made of, every user's programs read.
+            umask=0o022 if person is None and sys.platform == "linux" else -1,
         ) as process:
             done = _finished(process, words)
     except (OSError, subprocess.TimeoutExpired) as error:

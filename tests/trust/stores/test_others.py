@@ -15,7 +15,7 @@ from acmeiot.trust.stores import cups
 from acmeiot.trust.stores.cups import Cups
 from acmeiot.trust.stores.fedora import Fedora
 from acmeiot.trust.stores.macos import Keychain
-from acmeiot.trust.stores.programs import Person
+from acmeiot.trust.stores.programs import Person, run
 from acmeiot.trust.stores.windows import CurrentUser
 from tests.trust.stores.homes import home
 
@@ -217,3 +217,14 @@ def test_all_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.name for each in stores.all_stores(tmp_path, {})] == ["macos"]
     monkeypatch.setattr(sys, "platform", "win32")
     assert [each.name for each in stores.all_stores(tmp_path, {})] == ["windows"]
+
+
+def test_what_a_system_store_is_made_of_is_everybodys_to_read(tmp_path: Path) -> None:
+    """Whatever the umask of who runs this: the unit's and the dispatcher's let nobody in."""
+    before = os.umask(0o077)
+    try:
+        assert int(run("a store", ["sh", "-c", "umask"]).stdout, 8) == 0o022
+        own = run("a store", ["sh", "-c", "umask"], Person(tmp_path))
+        assert int(own.stdout, 8) == 0o077
+    finally:
+        os.umask(before)
