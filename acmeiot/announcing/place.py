@@ -9,10 +9,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from acmeiot import durable
 from acmeiot.announcing.plan import Plan, is_ours
@@ -21,6 +21,7 @@ from acmeiot.lan import odhcpd
 from acmeiot.lan.announced import Announced, check_place, sha256
 
 Json = dict[str, Any]
+Pools = Mapping[str, list[str]]  # what is ours in each
 
 _READABLE: Final = 0o644  # dnsmasq, web servers and ours are other users
 _RESTART: Final = 120  # seconds
@@ -33,10 +34,11 @@ class _Change:
     uci: odhcpd.Uci | None
     files: dict[Path, bytes | None] = field(default_factory=dict)
     pools: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)  # of the pools
 
     def __bool__(self) -> bool:
         """Tell whether anything was changed."""
-        return bool(self.files or self.pools)
+        return bool(self.files or self.changed)
 
     def write(self, path: Path, data: bytes | None) -> None:
         """Write a file, or delete it for None, unless it is so already."""
@@ -54,30 +56,45 @@ class _Change:
         self.write(path, None)
         return True
 
-    def put(self, pool: str, old: Iterable[str], new: str) -> None:
-        """Replace in a pool's string what we appended before by what we append now."""
-        if self.uci is None:
-            raise AgentError(f"{odhcpd.PROGRAM} is gone, and with it what pool {pool} says")
-        option = f"{pool}.{odhcpd.RAW}"
-        now = self.uci.get(option)
-        if new and new in now and list(old) == [new]:
-            return
-        then = now
-        for ours in old:
-            then = odhcpd.removed(then, ours)
-        then = odhcpd.appended(then, new)
-        if then != now:
-            self.pools.setdefault(pool, now)
-            self.uci.put(option, then)
+    def put(self, old: Pools, new: Mapping[str, str]) -> dict[str, list[str]]:
+        """Replace in the pools' strings what we appended before by what we append now.
+
+        Return what of the old somebody's commit has written out, and still stands there.
+        """
+        both = {**old, **new}
+        if self.uci is None and both:
+            raise AgentError(f"{odhcpd.PROGRAM} is gone, and with it what pool {min(both)} says")
+        uci = cast(odhcpd.Uci, self.uci)
+        self.pools = {pool: uci.get(_raw(pool)) for pool in both}
+        # All first: a commit below must not write out what waits in another pool.
+        committed = {pool: uci.committed(_raw(pool)) for pool in both}
+        for pool in sorted(both, key=lambda pool: pool in new):
+            ours = new.get(pool, "")
+            plain = committed[pool]
+            for each in dict.fromkeys([*old.get(pool, ()), ours]):
+                plain = odhcpd.removed(plain, each)
+            why_not = odhcpd.objection(plain) if ours else None
+            if why_not is not None:
+                raise AgentError(f"pool {pool} has changed: {why_not}")
+            then = odhcpd.appended(plain, ours)
+            if then != self.pools[pool]:
+                self.changed.append(pool)
+            uci.put(_raw(pool), then, lasting=not ours)
+        return {
+            pool: [each for each in old.get(pool, ()) if each in committed[pool]] for pool in new
+        }
 
     def undo(self) -> None:
         """Make all as it was."""
         for path, data in self.files.items():
             _place(path, data)
         for pool, value in self.pools.items():
-            option = f"{pool}.{odhcpd.RAW}"
-            if self.uci is not None and self.uci.get(option) != value:
-                self.uci.put(option, value)
+            if self.uci is not None and self.uci.get(_raw(pool)) != value:
+                self.uci.put(_raw(pool), value)
+
+
+def _raw(pool: str) -> str:
+    return f"{pool}.{odhcpd.RAW}"
 
 
 def put(memory: Path, plan: Plan, before: Announced | None, restart: str | None) -> bool:
@@ -94,14 +111,11 @@ def put(memory: Path, plan: Plan, before: Announced | None, restart: str | None)
         int(time.time()), plan.ad.fqdn, plan.directory, plan.root, items, plan.records, files, pools
     )
     old_files, old_pools = (before.files, before.pools) if before is not None else ({}, {})
-    both = {
-        pool: [*old_pools.get(pool, ()), *pools.get(pool, ())] for pool in {**old_pools, **pools}
-    }
     change = _Change(plan.uci)
+    both = _joined(old_pools, pools)
     _place(memory, replace(after, files={**old_files, **files}, pools=both).as_bytes())
     try:
-        for pool in both:
-            change.put(pool, old_pools.get(pool, ()), plan.pools.get(pool, ""))
+        standing = change.put(old_pools, plan.pools)
         for name, digest in old_files.items():
             if name not in files:
                 change.withdraw(Path(name), digest)
@@ -115,8 +129,15 @@ def put(memory: Path, plan: Plan, before: Announced | None, restart: str | None)
         if change and restart:
             _run(restart)
         raise
-    _place(memory, after.as_bytes())
+    _place(memory, replace(after, pools=_joined(standing, pools)).as_bytes())
     return bool(change)
+
+
+def _joined(old: Pools, new: Pools) -> dict[str, list[str]]:
+    return {
+        pool: list(dict.fromkeys([*old.get(pool, ()), *new.get(pool, ())]))
+        for pool in {**old, **new}
+    }
 
 
 def remove(memory: Path, before: Announced | None, restart: str | None) -> Json:
@@ -125,8 +146,11 @@ def remove(memory: Path, before: Announced | None, restart: str | None) -> Json:
     if before is None:
         return answer
     change = _Change(odhcpd.Uci.here() if before.pools else None)
-    for pool, ours in before.pools.items():
-        change.put(pool, ours, "")
+    try:
+        change.put(before.pools, {})
+    except BaseException:
+        change.undo()
+        raise
     left = [
         name for name, digest in before.files.items() if not change.withdraw(Path(name), digest)
     ]
@@ -134,7 +158,7 @@ def remove(memory: Path, before: Announced | None, restart: str | None) -> Json:
     if change and restart:
         _restart(restart, "what was announced is taken back all the same")
     removed = [str(path) for path in change.files]
-    return {"removed": removed, "pools": list(change.pools), "left": left, "changed": bool(change)}
+    return {"removed": removed, "pools": change.changed, "left": left, "changed": bool(change)}
 
 
 def _content(path: Path) -> bytes | None:

@@ -172,8 +172,10 @@ def _odhcpd(
         mode = plan.uci.get(f"{pool}.dhcpv6")
         why_not = "" if mode in ("server", "hybrid") else f"{pool}.dhcpv6 is {mode or 'not set'}"
         value = plan.uci.get(f"{pool}.{odhcpd.RAW}")
-        for ours in before.pools.get(pool, ()) if before is not None else ():
-            value = odhcpd.removed(value, ours)
+        # The same, which nothing remembers, is ours: committed by somebody before the last boot.
+        ours = before.pools.get(pool, ()) if before is not None else ()
+        for each in dict.fromkeys([*ours, octets.hex()]):
+            value = odhcpd.removed(value, each)
         why_not = why_not or odhcpd.objection(value) or ""
         plan.items += (announce.Item("DHCPv6 option 17", "odhcpd", pool, octets, why_not),)
         if not why_not:

@@ -3,6 +3,9 @@
 Its undocumented option `dhcpv6_raw` is put as it is into every reply, whatever the client asked
 for. Others may use it too: ours is appended, and exactly that is taken out again. For DHCPv4 it
 has nothing of the kind.
+
+Ours is a change that nobody commits: odhcpd and all else that uses UCI see it, but it lies in RAM,
+in no backup, and a reboot ends it. So nothing is announced by a router that lost this server.
 """
 
 from __future__ import annotations
@@ -78,18 +81,26 @@ class Uci:
         done = self._run("-q", "get", f"dhcp.{option}")
         return done.stdout.removesuffix("\n") if done.returncode == 0 else ""
 
-    def put(self, option: str, value: str) -> None:
-        """Set an option, or delete it for "", and commit; raise UciError.
+    def committed(self, option: str) -> str:
+        """Drop the option's change that waits for a commit; return its value then, "" for none."""
+        self._run("-q", "revert", f"dhcp.{option}")
+        return self.get(option)
 
-        Another's changes that wait for their commit would be committed with it: refused.
+    def put(self, option: str, value: str, *, lasting: bool = False) -> None:
+        """Set an option, or delete it for "", until the next boot; raise UciError.
+
+        With `lasting` it is committed: for what somebody's commit has written out. Others' changes
+        that wait would be committed with it: refused.
         """
-        waiting = self._run("-q", "changes", "dhcp").stdout.strip()
-        if waiting:
+        if self.committed(option) == value:
+            return
+        if lasting and self._run("-q", "changes", "dhcp").stdout.strip():
             raise UciError("changes of dhcp wait for their commit (see `uci changes dhcp`)")
         where = f"dhcp.{option}"
         try:
             self._must(*(("set", f"{where}={value}") if value else ("delete", where)))
-            self._must("commit", "dhcp")
+            if lasting:
+                self._must("commit", "dhcp")
         except UciError:
             self._run("-q", "revert", where)
             raise

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.lan.test_odhcpd import stub
+from tests.lan.test_odhcpd import commit, stub
 from tests.web.running import NAMES, Running, acmeiot
 
 OWNER = """\
@@ -354,24 +354,85 @@ def openwrt(owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def raw(store: Path) -> str | None:
-    """Return the pool's string; None when it is not set."""
-    path = store / "dhcp.lan.dhcpv6_raw"
+    """Return the pool's string as odhcpd sees it; None when it is not set."""
+    name = "dhcp.lan.dhcpv6_raw"
+    if (store / "delta" / f"-{name}").exists():
+        return None
+    path = store / "delta" / name
+    path = path if path.exists() else store / name
     return path.read_text() if path.exists() else None
 
 
+def lasting(store: Path) -> str | None:
+    """Return what is left of the pool's string after a reboot."""
+    for path in (store / "delta").iterdir():
+        path.unlink()
+    return raw(store)
+
+
 def test_odhcpd(owner: Owner, openwrt: Path) -> None:
-    """Ours is appended once, follows what we say, and goes alone."""
+    """Ours is appended once, follows what we say, and goes alone; the flash is left alone."""
     answer = owner.announce()
     ours = told(answer)["DHCPv6 option 17"]
     assert raw(openwrt) == OWNERS_RAW + ours
     assert [i["by"] for i in answer["items"] if "v6" in i["what"]] == ["odhcpd"]
     assert "option6:" not in owner.ours.read_text()
     assert not owner.announce()["changed"]
+    assert raw(openwrt) == OWNERS_RAW + ours
     longer = told(owner.announce("--details"))["DHCPv6 option 17"]
     assert raw(openwrt) == OWNERS_RAW + longer
-    (openwrt / "dhcp.lan.dhcpv6_raw").write_text(OWNERS_RAW + longer + "00180000")
     assert owner.announce("--remove")["pools"] == ["lan"]
-    assert raw(openwrt) == OWNERS_RAW + "00180000"
+    assert raw(openwrt) == OWNERS_RAW
+    assert "commit" not in (openwrt / "calls").read_text()
+    owner.announce()
+    assert lasting(openwrt) == OWNERS_RAW, "a reboot ends it"
+
+
+def test_odhcpd_and_a_commit_of_somebody(owner: Owner, openwrt: Path) -> None:
+    """It writes out what we said; that is taken back lastingly, however often it changed since."""
+    short = told(owner.announce())["DHCPv6 option 17"]
+    commit()
+    assert not owner.announce()["changed"]
+    longer = told(owner.announce("--details"))["DHCPv6 option 17"]
+    assert raw(openwrt) == OWNERS_RAW + longer
+    (openwrt / "dhcp.lan.dhcpv6_raw").write_text(OWNERS_RAW + short + "00180000")
+    assert owner.announce("--details")["changed"]
+    assert raw(openwrt) == OWNERS_RAW + "00180000" + longer
+    # Others' changes wait: nothing of it is taken back, nor anything of theirs written out.
+    (openwrt / "delta" / "dhcp.lan.start").write_text("100")
+    assert owner.refused("--remove") == (
+        "1 acmeiot: changes of dhcp wait for their commit (see `uci changes dhcp`)"
+    )
+    assert raw(openwrt) == OWNERS_RAW + "00180000" + longer
+    assert owner.ours.exists()
+    (openwrt / "delta" / "dhcp.lan.start").unlink()
+    assert owner.announce("--remove")["pools"] == ["lan"]
+    assert raw(openwrt) == lasting(openwrt) == OWNERS_RAW + "00180000"
+
+
+def test_odhcpd_after_a_reboot(owner: Owner, openwrt: Path) -> None:
+    """What somebody committed is ours all the same when nothing in RAM remembers it."""
+    ours = told(owner.announce())["DHCPv6 option 17"]
+    commit()
+    (owner.server.state / "announced.json").unlink()
+    assert told(owner.announce())["DHCPv6 option 17"] == ours
+    assert raw(openwrt) == OWNERS_RAW + ours
+    owner.announce("--remove")
+    assert lasting(openwrt) == OWNERS_RAW
+
+
+def test_odhcpd_with_two_pools(owner: Owner, openwrt: Path) -> None:
+    """What is withdrawn from one is committed without what is said in the other."""
+    (openwrt / "dhcp.iot.dhcpv6").write_text("hybrid")
+    ours = told(owner.announce("--pool", "lan", "--pool", "iot"))["DHCPv6 option 17"]
+    commit()
+    assert owner.announce("--pool", "iot", "--details")["changed"]
+    assert raw(openwrt) == OWNERS_RAW
+    assert (openwrt / "dhcp.iot.dhcpv6_raw").read_text() == ours
+    assert sorted(path.name for path in (openwrt / "delta").iterdir()) == ["dhcp.iot.dhcpv6_raw"]
+    owner.announce("--remove")
+    assert lasting(openwrt) == OWNERS_RAW
+    assert not (openwrt / "dhcp.iot.dhcpv6_raw").exists()
 
 
 def test_odhcpd_set_back_by_others(owner: Owner, openwrt: Path) -> None:
@@ -379,8 +440,10 @@ def test_odhcpd_set_back_by_others(owner: Owner, openwrt: Path) -> None:
     (openwrt / "dhcp.lan.dhcpv6_raw").unlink()
     assert owner.announce()["changed"]
     assert (raw(openwrt) or "").startswith("0011")
+    (openwrt / "dhcp.lan.dhcpv6_raw").write_text("00:17")
+    assert owner.refused() == ("1 acmeiot: pool lan has changed: its dhcpv6_raw is not plain hex")
     owner.announce("--remove")
-    assert raw(openwrt) is None
+    assert raw(openwrt) == "00:17"
 
 
 def test_odhcpd_without_room_for_us(owner: Owner, openwrt: Path) -> None:
@@ -413,37 +476,33 @@ def test_a_failed_restart_is_taken_back_from_odhcpd(owner: Owner, openwrt: Path)
     assert "all is as it was before" in owner.refused("--restart", "false")
     assert raw(openwrt) == OWNERS_RAW
     assert not owner.ours.exists()
-    (openwrt / "changes").write_text("dhcp.lan.start='100'\n")
-    assert owner.refused() == (
-        "1 acmeiot: changes of dhcp wait for their commit (see `uci changes dhcp`)"
-    )
+    (openwrt / "fail").write_text("set")
+    assert owner.refused() == "1 acmeiot: uci set: uci: I/O error"
     assert not owner.ours.exists()
     assert owner.status() is None
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_power_cut_in_between_is_remembered(
+def test_killed_in_between_is_remembered(
     owner: Owner, openwrt: Path, tmp_path: Path, when: str
 ) -> None:
     """What is there of the old and of the new is found by --remove."""
     old, new = tmp_path / "old", tmp_path / "new"
-    owner.announce("--static", old)
-    before = raw(openwrt)
-    (openwrt / "kill").write_text(when)
+    short = told(owner.announce("--static", old))["DHCPv6 option 17"]
+    commit()
+    (openwrt / "kill").write_text(f"set {when}")
     assert owner.run("--static", new, "--details").returncode == -9
     (openwrt / "kill").unlink()
-    if when == "before":
-        (openwrt / "changes").unlink()  # they are in RAM
-        assert raw(openwrt) == before
     for _ in range(100 if when == "after" else 0):  # until `uci` has ended, too
-        if raw(openwrt) != before:
+        if raw(openwrt) != OWNERS_RAW + short:
             break
         time.sleep(0.05)
     else:
         assert when == "before"
+    commit()
     assert old.exists()
     owner.announce("--remove")
-    assert (raw(openwrt), old.exists(), new.exists()) == (OWNERS_RAW, False, False)
+    assert (lasting(openwrt), old.exists(), new.exists()) == (OWNERS_RAW, False, False)
     assert not owner.ours.exists()
 
 

@@ -1,6 +1,7 @@
 """odhcpd's one string: what is appended is taken out again, and nothing else."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,29 +14,47 @@ from acmeiot.protocol.dhcp import Advertisement
 
 OURS = whole6(Advertisement("router.lan")).hex()
 
-# A uci that keeps its values as files, as much of it as is used. `fail` makes `commit` fail, `kill`
-# makes it the last thing that its caller sees, before it is done or after.
+# A uci that keeps what is committed as files, and as files in `delta` what is not; as much of it as
+# is used. `fail` makes the verb in it fail; `kill` makes it the last thing that its caller sees,
+# before it is done or after: "set before".
 STUB = """\
 #!/bin/sh
 echo "$@" >>"$STORE/calls"
-[ "$1" = -q ] && shift
-case $1 in
-get) [ -f "$STORE/$2" ] && cat "$STORE/$2" ;;
-changes) cat "$STORE/changes" 2>/dev/null ;;
+[ "$1" = -q ] && shift || exec 3>&2
+verb=$1 key=${2%%=*} delta=$STORE/delta
+said() { [ ! -e /dev/fd/3 ] || echo "uci: $1" >&3; exit 1; }
+get() {
+	[ ! -f "$delta/-$key" ] || return 1
+	cat "$delta/$key" 2>/dev/null || cat "$STORE/$key" 2>/dev/null
+}
+if [ "$verb" = "$(cut -d ' ' -f 1 "$STORE/kill" 2>/dev/null)" ]; then
+	cut=$(cut -d ' ' -f 2 "$STORE/kill")
+	kill -9 $PPID
+	[ "$cut" = after ] || exit 1
+fi
+[ "$verb" != "$(cat "$STORE/fail" 2>/dev/null)" ] || said 'I/O error'
+case $verb in
+get) get || said 'Entry not found' ;;
+changes)
+	for each in "$delta/$key".* "$delta/-$key".*; do
+		[ ! -f "$each" ] || echo "${each##*/}='$(cat "$each")'"
+	done ;;
 set)
-	echo "$2" >"$STORE/changes"
-	printf %s "${2#*=}" >"$STORE/new"
-	echo "${2%%=*}" >"$STORE/key" ;;
-delete) echo "-$2" >"$STORE/changes"; rm -f "$STORE/new"; echo "$2" >"$STORE/key" ;;
+	rm -f "$delta/-$key"
+	printf %s "${2#*=}" >"$delta/$key" ;;
+delete)
+	get >/dev/null || said 'Entry not found'
+	rm -f "$delta/$key"
+	: >"$delta/-$key" ;;
+revert) rm -f "$delta/$key" "$delta/-$key" ;;
 commit)
-	cut=$(cat "$STORE/kill" 2>/dev/null)
-	[ -z "$cut" ] || kill -9 $PPID
-	[ "$cut" != before ] || exit 1
-	[ ! -f "$STORE/fail" ] || { echo "uci: I/O error" >&2; exit 1; }
-	key=$(cat "$STORE/key")
-	if [ -f "$STORE/new" ]; then mv "$STORE/new" "$STORE/$key"; else rm -f "$STORE/$key"; fi
-	rm -f "$STORE/changes" ;;
-revert) rm -f "$STORE/changes" "$STORE/new" ;;
+	for each in "$delta/$key".* "$delta/-$key".*; do
+		name=${each##*/}
+		[ -f "$each" ] || continue
+		[ "$name" != "${name#-}" ] || cp "$each" "$STORE/"
+		[ "$name" = "${name#-}" ] || rm -f "$STORE/${name#-}"
+		rm "$each"
+	done ;;
 *) exit 2 ;;
 esac
 """
@@ -44,7 +63,7 @@ esac
 def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **values: str) -> Path:
     """Put a `uci` with these values of `dhcp` into the path; return where it keeps them."""
     store, programs = tmp_path / "uci", tmp_path / "bin"
-    store.mkdir()
+    (store / "delta").mkdir(parents=True)
     programs.mkdir()
     (programs / "uci").write_text(STUB)
     (programs / "uci").chmod(0o755)
@@ -53,6 +72,11 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **values: str) -> Path
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("STORE", str(store))
     return store
+
+
+def commit() -> None:
+    """Commit as somebody else does, with all that waits."""
+    subprocess.run(["uci", "commit", "dhcp"], check=True)
 
 
 def test_the_octets() -> None:
@@ -93,41 +117,74 @@ def test_objections(value: str, why: str | None) -> None:
     assert objection(value) == why
 
 
-def test_uci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = stub(tmp_path, monkeypatch, odhcpd="odhcpd\n", lan__dhcpv6_raw="aa bb\n")
-    uci = Uci.here()
-    assert uci is not None
+RAW = "lan.dhcpv6_raw"
+
+
+@pytest.fixture
+def uci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uci:
+    """Return a UCI in which the pool has a string."""
+    stub(tmp_path, monkeypatch, odhcpd="odhcpd\n", lan__dhcpv6_raw="aa bb\n")
+    found = Uci.here()
+    assert found is not None
+    return found
+
+
+def committed(tmp_path: Path) -> str | None:
+    """Return what of the pool's string survives a reboot; None when it is not set."""
+    path = tmp_path / "uci" / f"dhcp.{RAW}"
+    return path.read_text() if path.exists() else None
+
+
+def waiting(tmp_path: Path) -> dict[str, str]:
+    """Return what waits for a commit."""
+    return {path.name: path.read_text() for path in (tmp_path / "uci" / "delta").iterdir()}
+
+
+def test_seen_by_all_and_gone_with_a_reboot(uci: Uci, tmp_path: Path) -> None:
     assert uci.get("odhcpd") == "odhcpd"
-    assert uci.get("lan.dhcpv6_raw") == "aa bb"
+    assert uci.get(RAW) == "aa bb"
     assert uci.get("lan.nothing") == ""
-    uci.put("lan.dhcpv6_raw", "ccdd")
-    assert (store / "dhcp.lan.dhcpv6_raw").read_text() == "ccdd"
-    uci.put("lan.dhcpv6_raw", "")
-    assert not (store / "dhcp.lan.dhcpv6_raw").exists()
+    uci.put(RAW, "ccdd")
+    uci.put(RAW, "eeff")
+    assert (uci.get(RAW), committed(tmp_path)) == ("eeff", "aa bb\n")
+    assert waiting(tmp_path) == {f"dhcp.{RAW}": "eeff"}
+    uci.put(RAW, "aa bb")
+    assert waiting(tmp_path) == {}, "nothing waits where nothing is to be changed"
+    uci.put(RAW, "")
+    assert (uci.get(RAW), waiting(tmp_path)) == ("", {f"-dhcp.{RAW}": ""})
+    assert uci.committed(RAW) == "aa bb"
+    assert waiting(tmp_path) == {}
+    assert "commit" not in (tmp_path / "uci" / "calls").read_text()
 
 
-def test_another_s_changes_are_not_committed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = stub(tmp_path, monkeypatch)
-    (store / "changes").write_text("dhcp.lan.start='100'\n")
-    uci = Uci.here()
-    assert uci is not None
+def test_lasting_only_where_it_must_be(uci: Uci, tmp_path: Path) -> None:
+    """What nobody has committed is dropped, and the flash is left alone."""
+    uci.put(RAW, "aa bb" + OURS)
+    uci.put(RAW, "aa bb", lasting=True)
+    assert (uci.get(RAW), waiting(tmp_path)) == ("aa bb", {})
+    assert "commit" not in (tmp_path / "uci" / "calls").read_text()
+    uci.put(RAW, "ccdd")
+    commit()
+    uci.put(RAW, "", lasting=True)
+    assert (uci.get(RAW), committed(tmp_path), waiting(tmp_path)) == ("", None, {})
+
+
+def test_others_changes_are_not_committed(uci: Uci, tmp_path: Path) -> None:
+    (tmp_path / "uci" / "delta" / "dhcp.lan.start").write_text("100")
+    uci.put(RAW, OURS)
+    uci.put(RAW, "aa bb", lasting=True)
     with pytest.raises(UciError, match="wait for their commit"):
-        uci.put("lan.dhcpv6_raw", OURS)
-    assert (store / "changes").read_text() == "dhcp.lan.start='100'\n"
+        uci.put(RAW, OURS, lasting=True)
+    assert waiting(tmp_path) == {"dhcp.lan.start": "100"}
+    assert committed(tmp_path) == "aa bb\n"
 
 
-def test_a_commit_that_fails_leaves_nothing_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = stub(tmp_path, monkeypatch)
-    (store / "fail").touch()
-    uci = Uci.here()
-    assert uci is not None
-    with pytest.raises(UciError, match=r"^uci commit: uci: I/O error$"):
-        uci.put("lan.dhcpv6_raw", OURS)
-    assert not (store / "changes").exists()
+@pytest.mark.parametrize("verb", ["set", "delete", "commit"])
+def test_what_fails_leaves_nothing_waiting(uci: Uci, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "uci" / "fail").write_text(verb)
+    with pytest.raises(UciError, match=f"^uci {verb}: uci: I/O error$"):
+        uci.put(RAW, "" if verb == "delete" else OURS, lasting=True)
+    assert (waiting(tmp_path), uci.get(RAW)) == ({}, "aa bb")
 
 
 def test_no_uci(monkeypatch: pytest.MonkeyPatch) -> None:
