@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.home.network import Street
+from tests.home.people import Laptop, Printer
 from tests.rig import figures, package
 from tests.rig.home import Home
 from tests.rig.openwrt import OpenWrtImage, OpenWrtRoot
@@ -89,6 +90,20 @@ def packages() -> package.Built:
     return package.built()
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """A home, its printer and its laptop."""
+
+    home: Home
+    printer: Printer
+    laptop: Laptop
+
+    def is_trusted(self) -> None:
+        """Check that the laptop's curl shows the printer's page."""
+        with self.printer.serving():
+            self.laptop.accepts("printer.lan", browser=False)
+
+
 @dataclass(slots=True)
 class Enabled:
     """A router where the owner has installed the packages and ticked the box, switched off."""
@@ -135,32 +150,33 @@ def _both(seconds: tuple[float, float]) -> str:
     return f"{seconds[0]:.1f} ({seconds[1]:.1f} of this computer's CPU)"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_home(
-    target: str, enabled: Enabled, packages: package.Built, tmp_path: Path
-) -> Iterator[Callable[[int], Home]]:
-    """Make a home whose router is enabled, with so much memory, and off."""
-    with ExitStack() as end:
+    target: str, enabled: Enabled, packages: package.Built, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], AbstractContextManager[Home]]:
+    """Make a home whose router is enabled, has so much memory, and is just on."""
 
-        def made(memory: int) -> Home:
-            home = end.enter_context(_home(target, tmp_path, packages, memory))
+    @contextmanager
+    def made(memory: int) -> Iterator[Home]:
+        with _home(target, tmp_path_factory.mktemp("home"), packages, memory) as home:
             home.router.load(enabled.disk)
-            return home
+            home.router.boot()
+            yield home
 
+    return made
+
+
+@pytest.fixture
+def home(make_home: Callable[[int], AbstractContextManager[Home]]) -> Iterator[Home]:
+    """A home whose router is on, enabled, and still starting its services."""
+    with make_home(128) as made:
         yield made
 
 
-@pytest.fixture
-def booted(make_home: Callable[[int], Home]) -> Home:
-    """A home whose router is on, enabled, and still starting its services."""
-    home = make_home(128)
-    home.router.boot()
-    return home
-
-
-@pytest.fixture
-def home(booted: Home) -> Home:
-    """A home whose router is on, and whose network has been told of the server."""
-    booted.router.until_served()
-    booted.until_announced()
-    return booted
+@pytest.fixture(scope="class")
+def life(make_home: Callable[[int], AbstractContextManager[Home]]) -> Iterator[Life]:
+    """A home whose chapters follow each other, from when its network has been told."""
+    with make_home(128) as made:
+        made.router.until_served()
+        made.until_announced()
+        yield Life(made, made.printer(), made.laptop())
