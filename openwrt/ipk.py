@@ -11,12 +11,10 @@ usage: python openwrt/ipk.py --libraries DIR --output DIR
 from __future__ import annotations
 
 import argparse
-import compileall
 import gzip
 import importlib.util
 import io
 import os
-import py_compile
 import re
 import subprocess
 import sys
@@ -177,18 +175,24 @@ def modules(root: Path, under: str) -> dict[str, bytes]:
             if "__pycache__" not in name and not name.endswith(".typed"):
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 (copy / name).write_bytes(content)
-        # A hash in the place of the source's time, and no path of this machine in tracebacks.
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        if not compileall.compile_dir(
-            copy, quiet=1, legacy=True, invalidation_mode=mode,
-            stripdir=work, prependdir=f"/{under}",
-        ):  # fmt: skip
-            raise BadRecipe(f"{root} does not compile")
+        _compile(copy, work, under)
         return {
             f"{under}/{root.name}/{name}": content
             for name, content in tree(copy).items()
             if not name.endswith(".py")
         }
+
+
+def _compile(copy: Path, work: str, under: str) -> None:
+    # A process of its own, with a fixed order of sets: what else is in memory shows in bytecode. A
+    # hash in the place of the source's time, and no path of this machine in tracebacks.
+    command = (
+        *(sys.executable, "-S", "-m", "compileall", "-q", "-b"),
+        *("--invalidation-mode", "unchecked-hash", "-s", work, "-p", f"/{under}", str(copy)),
+    )
+    done = subprocess.run(command, env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True)
+    if done.returncode:
+        raise BadRecipe(f"{copy.name} does not compile: {done.stdout}{done.stderr}")
 
 
 def acmeiot(libraries: Path) -> Package:

@@ -118,11 +118,9 @@ class Router:
             "ROUTER": str(self._root),
             **(env or {}),
         }
-        given = [f"{name}={value}" for name, value in environ.items()]
-        return self.host.run(
-            *("chroot", self._root / "root", "/usr/bin/env", "-i", *given, "/bin/sh", "-c", script),
-            fails=fails,
-        )
+        command: list[str | Path] = ["chroot", self._root / "root", "/usr/bin/env", "-i"]
+        command += [f"{name}={value}" for name, value in environ.items()]
+        return self.host.run(*command, "/bin/sh", "-c", script, fails=fails)
 
     def write(self, path: str, text: str, mode: str = "0644") -> None:
         """Write a file on the router."""

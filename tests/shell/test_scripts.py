@@ -22,7 +22,7 @@ def scripts() -> list[Path]:
     found = []
     for path in map(TOP.joinpath, listed):
         text = path.read_bytes() if path.is_file() else b""
-        if _FIRST.match(text) or b"# shellcheck shell=" in text[:2000]:
+        if _FIRST.match(text) or (path.suffix != ".py" and b"# shellcheck shell=" in text[:2000]):
             found.append(path)
     return found
 
@@ -32,7 +32,7 @@ def test_shellcheck() -> None:
     assert len(names) > 20
     assert {"files/router/etc/init.d/acmeiot", "tests/apt-install"} <= set(names)
     # What a file includes lies elsewhere on the router than here.
-    command = ("shellcheck", "--exclude=SC1091", *names)
+    command = ("shellcheck", "--shell=dash", "--exclude=SC1091", *names)
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -59,12 +59,9 @@ def test_house_style() -> None:
 
 
 @pytest.mark.parametrize("package", ["acmeiot", "luci-app-acmeiot"])
-def test_nothing_runs_on_the_computer_that_builds_an_image(
-    router: Router, package: str, tmp_path: Path
-) -> None:
+def test_nothing_runs_on_the_computer_that_builds_an_image(router: Router, package: str) -> None:
     """With IPKG_INSTROOT set the scripts are another machine's: they touch nothing of this one."""
     scripts = ipk().Recipe.read(package)
-    before = router.sh("find /etc /tmp /usr/lib/acmeiot -newer /etc/hosts -type f | sort")
     router.write("/tmp/luci-indexcache.1.json", "")
     before = router.sh("find /etc /tmp -type f | sort | xargs md5sum")
     for name in ("postinst", "prerm", "postrm"):
