@@ -149,7 +149,10 @@ class Visit:
             server = state.new_server(pin.root.pem, facts)
         for gone in state.join(self.network.key, str(self.network), server, now):
             _LOG.warning("forgot the network %s, which was not joined for long", gone)
-        host = server.facts().host
+        facts = server.facts()
+        host = facts.host
+        # Nobody's word here takes away what the owner said on another network.
+        how = facts.pinned if pin.how == pinning.FIRST_USE else pin.how
         if host != located.host:
             _LOG.warning(
                 "%s: its server is called %s now, no longer %s; the root is the same",
@@ -157,7 +160,7 @@ class Visit:
             )  # fmt: skip
         if server.root() != pin.root.pem:
             server.pin(pin.root.pem)
-        server.note(url=located.url, host=located.host, pinned=pin.how)
+        server.note(url=located.url, host=located.host, pinned=how)
         return server
 
     def _shared(self, pin: Pin) -> Server | None:

@@ -8,7 +8,7 @@ import pytest
 
 from acmeiot.device import status
 from tests.device.conftest import Serve
-from tests.device.rig import HOME, Rig, certs
+from tests.device.rig import HOME, WIFI, Rig, certs
 from tests.web.running import Running
 
 
@@ -26,6 +26,18 @@ def test_first_use_is_said_with_the_fingerprint_in_words(
 def test_an_expected_root_is_taken(rig: Rig, server: Running) -> None:
     rig.settings["expected"] = server.root_hash
     assert rig.good().pinned == "expected by the owner"
+
+
+def test_a_root_that_was_expected_once_is_so_on_the_next_network(
+    rig: Rig, server: Running
+) -> None:
+    """A-3.4-4: started once with --pair; the other network's server is the same one."""
+    rig.settings["expected"] = server.root_hash
+    rig.good()
+    del rig.settings["expected"]
+    rig.lan.joined, rig.lan.servers[WIFI.key] = (HOME, WIFI), server.directory
+    assert [one.pinned for one in rig.agent().round()] == ["expected by the owner"] * 2
+    assert [one.facts().pinned for one in rig.state.servers()] == ["expected by the owner"]
 
 
 def test_another_than_the_expected_root_gets_nothing(rig: Rig, server: Running) -> None:
