@@ -28,9 +28,7 @@ def test_an_expected_root_is_taken(rig: Rig, server: Running) -> None:
     assert rig.good().pinned == "expected by the owner"
 
 
-def test_a_root_that_was_expected_once_is_so_on_the_next_network(
-    rig: Rig, server: Running
-) -> None:
+def test_a_root_that_was_expected_once_is_so_on_the_next_network(rig: Rig, server: Running) -> None:
     """A-3.4-4: started once with --pair; the other network's server is the same one."""
     rig.settings["expected"] = server.root_hash
     rig.good()
