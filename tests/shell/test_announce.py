@@ -48,7 +48,8 @@ def test_the_home_alone_is_told(router: Router) -> None:
     router.sh(f'{LIBRARY}; run() {{ "$@"; }}; announce')
     [call] = calls(router)
     assert call == (
-        f"announce --state /var/run/acmeiot/told/{SECTION} --config /var/run/acmeiot/config.toml "
+        "announce --state /etc/acmeiot --config /var/run/acmeiot/config.toml "
+        f"--memory /var/run/acmeiot/told/{SECTION}.json "
         f"--dnsmasq-conf /var/etc/dnsmasq.conf.{SECTION} --dnsmasq-dir {CONF_DIR} "
         "--interface br-lan --pool lan --restart /usr/lib/acmeiot/reread"
     )
@@ -174,5 +175,5 @@ def test_the_recorder_is_no_test_of_itself(router: Router) -> None:
     """What the herald's options mean is the command's own to say."""
     said = router.sh("acmeiot announce --help")
     for option in ("--dnsmasq-conf", "--dnsmasq-dir", "--interface", "--pool", "--no-odhcpd",
-                   "--no-dnsmasq", "--restart", "--remove", "--state", "--config"):  # fmt: skip
+                   "--no-dnsmasq", "--restart", "--remove", "--state", "--config", "--memory"):  # fmt: skip
         assert option in said

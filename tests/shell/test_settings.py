@@ -60,6 +60,9 @@ def test_the_defaults(router: Router, tmp_path: Path) -> None:
             "/tmp/hosts/odhcpd.hosts.lan",
         ],
         "dhcp_number": 0,
+        "announced": [
+            "/var/run/acmeiot/told/cfg01411c.json", "/var/run/acmeiot/told/odhcpd.json",
+        ],
         "verbose": False,
     }  # fmt: skip
     # The server takes it: every option is one of its own.

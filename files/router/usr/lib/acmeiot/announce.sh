@@ -5,7 +5,6 @@
 SNIPPET=acmeiot.conf # in dnsmasq's directories
 # shellcheck disable=SC2016 # the file says it so
 SNIPPET_SAYS='# Written by `acmeiot announce`'
-TOLD=$RUN/told # what was told by which dnsmasq: of root, and gone with the next boot
 HOSTS=/tmp/hosts/acmeiot
 
 conf_of() { # SECTION: the file that OpenWrt has made for this dnsmasq
@@ -72,12 +71,9 @@ announce() {
 
 # shellcheck disable=SC2046 # names of networks and pools hold no blank
 announce_by() { # SECTION|'' FIRST
-	local section="$1" first="$2" memory network device pool
-	memory="$TOLD/${section:-odhcpd}"
-	# What is remembered lies beside the server's socket, and not where the server may write.
-	mkdir -p "$memory"
-	ln -sfn "$STATE/admin.sock" "$memory/admin.sock"
-	set -- --state "$memory" --config "$CONFIG"
+	local section="$1" first="$2" network device pool
+	mkdir -p "$TOLD"
+	set -- --state "$STATE" --config "$CONFIG" --memory "$(memory_of "$section")"
 	if [ -n "$section" ]; then
 		set -- "$@" --dnsmasq-conf "$(conf_of "$section")" --dnsmasq-dir "$(directory_of "$section")"
 		for network in $(served_by "$section"); do
@@ -132,10 +128,10 @@ snippets() { # ours, wherever a dnsmasq may find them
 take_back() {
 	local memory again=
 	is_announced || return 0
-	for memory in "$TOLD"/*; do
-		[ -e "$memory/announced.json" ] || continue
+	for memory in "$TOLD"/*.json; do
+		[ -e "$memory" ] || continue
 		# Without Python, say while its packages are removed, what is below is enough.
-		/usr/bin/acmeiot announce --remove --state "$memory" >/dev/null && again=1
+		/usr/bin/acmeiot announce --remove --state "$STATE" --memory "$memory" >/dev/null && again=1
 	done
 	for memory in $(snippets); do
 		rm -f "$memory" && again=1

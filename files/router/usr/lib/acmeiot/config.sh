@@ -1,6 +1,8 @@
 # The server's place: its user, its directory, and its settings as TOML. After settings.sh.
 # shellcheck shell=dash
 
+TOLD=$RUN/told # what was told by which dnsmasq: of root, and gone with the next boot
+
 # A backup of another router may have brought a list of users without ours; procd would run what has
 # no user as root.
 make_user() {
@@ -74,6 +76,7 @@ write_config() {
 		echo "lease_files = $(quoted_list $(lease_files))"
 		echo "hosts_files = $(quoted_list $(hosts_files))"
 		echo "dhcp_number = $DHCP_NUMBER"
+		echo "announced = $(quoted_list $(memories))"
 		echo "verbose = $(truth "$VERBOSE")"
 	} >"$CONFIG.new"
 	chgrp "$OWNER" "$CONFIG.new" && chmod 0640 "$CONFIG.new" && mv "$CONFIG.new" "$CONFIG"
@@ -81,6 +84,17 @@ write_config() {
 
 dnsmasq_sections() {
 	uci -q -X show dhcp | sed -n 's/^dhcp\.\([A-Za-z0-9_]*\)=dnsmasq$/\1/p'
+}
+
+memory_of() { # SECTION of dnsmasq; without one, of what odhcpd alone tells
+	echo "$TOLD/${1:-odhcpd}.json"
+}
+
+memories() {
+	local section
+	for section in $(dnsmasq_sections) ''; do
+		memory_of "$section"
+	done
 }
 
 lease_files() {
