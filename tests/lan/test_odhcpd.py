@@ -40,6 +40,7 @@ changes)
 		[ ! -f "$each" ] || echo "${each##*/}='$(cat "$each")'"
 	done ;;
 set)
+	[ "$(get)" != "${2#*=}" ] || exit 0
 	rm -f "$delta/-$key"
 	printf %s "${2#*=}" >"$delta/$key" ;;
 delete)
