@@ -7,7 +7,7 @@ there() { # PLACE: it is, or may have been
 }
 
 set_hooks() { # DIRECTORY of the hooks
-	local place network dhcp="$1"
+	local place network conf="" dhcp="$1"
 	file 0755 "$dhcp/acmeiot-saw" "$lib/acmeiot-saw"
 	if there /etc/dhcp/dhclient-exit-hooks.d; then
 		file 0644 "$dhcp/dhclient.conf" /etc/dhcp/acmeiot.conf
@@ -15,13 +15,15 @@ set_hooks() { # DIRECTORY of the hooks
 		lines bottom /etc/dhcp/dhclient.conf "$scratch/line"
 		file 0644 "$dhcp/dhclient" /etc/dhcp/dhclient-exit-hooks.d/acmeiot
 	fi
-	# The first is there twice where /lib is a link.
-	for place in /usr/lib/dhcpcd/dhcpcd-hooks /lib/dhcpcd/dhcpcd-hooks /usr/libexec/dhcpcd-hooks; do
-		there $place || continue
-		# Below an `interface` line they would be meant for that one only.
-		lines top /etc/dhcpcd.conf "$dhcp/dhcpcd.conf"
-		file 0644 "$dhcp/dhcpcd" $place/70-acmeiot
+	for place in /usr/lib /lib /usr/libexec; do
+		[ ! -L "$root$place" ] || continue # /lib is /usr/lib
+		[ $place = /usr/libexec ] || place=$place/dhcpcd
+		there $place/dhcpcd-hooks || continue
+		file 0644 "$dhcp/dhcpcd" $place/dhcpcd-hooks/70-acmeiot
+		conf=/etc/dhcpcd.conf
 	done
+	# Below an `interface` line they would be meant for that one only.
+	[ -z "$conf" ] || lines top $conf "$dhcp/dhcpcd.conf"
 	if there /etc/NetworkManager/dispatcher.d; then
 		file 0755 "$dhcp/networkmanager" /etc/NetworkManager/dispatcher.d/90-acmeiot
 	fi
