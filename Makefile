@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-FUZZ_SECONDS ?= 10
+FUZZ_SECONDS ?= 6
 
 PY := .venv/bin/python
 PIP := PYTHONWARNINGS=ignore .venv/bin/python -m pip --quiet --disable-pip-version-check
@@ -11,6 +11,10 @@ OPENWRT := cryptography==41.0.7 bottle==0.12.25 dnspython==2.4.1
 # Tests of the package itself; the other suites start whole programs.
 SUITES := interop crash hostile fuzz bench home rig shell
 UNIT := tests $(foreach suite,$(SUITES),--ignore=tests/$(suite))
+# Of these, what speaks with other programs and hardly with libraries: with the newest only.
+ONCE := client/test_command client/test_discovery_on_lan client/test_probe device/test_power_cut \
+	lan/test_announce lan/test_dnsmasq openwrt/test_ipk trust/stores/test_debian
+ENDS := $(UNIT) $(foreach file,$(ONCE),--ignore=tests/$(file).py)
 PARALLEL := --numprocesses=logical --dist=loadfile
 COVERED := $(foreach room,protocol core,$(if $(wildcard acmeiot/$(room)),--cov=acmeiot.$(room)))
 
@@ -26,7 +30,7 @@ demo: .venv/test-ready ## a whole home in network namespaces: a printer and a la
 
 check: lint unit ## ruff, mypy, import arrows and unit tests with the newest libraries: run this often
 
-test: peers lint unit unit-openwrt unit-next fuzz interop home ## everything that CI runs
+test: peers lint unit unit-openwrt unit-next fuzz shell interop home ## everything that CI runs
 
 lint: .venv/test-ready
 	.venv/bin/ruff check .
@@ -36,11 +40,11 @@ unit: .venv/test-ready
 	$(PY) -m pytest $(PARALLEL) $(UNIT) $(COVERED) $(if $(COVERED),--cov-report=term --cov-fail-under=100)
 
 unit-openwrt: .venv-openwrt/test-ready
-	.venv-openwrt/bin/python -m pytest $(PARALLEL) $(UNIT)
+	.venv-openwrt/bin/python -m pytest $(PARALLEL) $(ENDS)
 
 unit-next: .venv-next/test-ready
 	@if [ -x .venv-next/bin/python ]; then \
-		.venv-next/bin/python -m pytest $(PARALLEL) $(UNIT); \
+		.venv-next/bin/python -m pytest $(PARALLEL) $(ENDS); \
 	else \
 		echo "NOT RUN on CPython 3.13 or later: $$(cat $<)"; \
 	fi
@@ -55,6 +59,9 @@ interop: peers .venv/test-ready .venv-certbot/ready
 
 home: peers .venv/test-ready .venv-certbot/ready ## whole homes in network namespaces, with DHCP clients, browser and rogues
 	$(PY) -m pytest $(PARALLEL) tests/home
+
+shell: peers .venv/test-ready ## the router's and the agents' scripts under busybox ash
+	$(PY) -m pytest $(PARALLEL) tests/shell
 
 bench: peers .venv/test-ready ## whole issuances beside Caddy and Pebble, in one run; ARGS="--rounds 9" for steadier figures
 	@$(PY) -m tests.bench $(ARGS)
