@@ -1,6 +1,6 @@
 """`files/install` on machines: what it puts there works, and comes off without a trace.
 
-Real DHCP clients join a real home after it. The many kinds of machines are in tests/test_install.py.
+Real DHCP clients join a real home after it. tests/test_install.py has the many kinds of machines.
 """
 
 from __future__ import annotations
