@@ -71,7 +71,8 @@ package: .venv/test-ready ## both .ipk files into dist/, the same bytes each tim
 
 rig: .venv/test-ready ## install, use, break and remove the package on emulated routers; root; OPENWRT_IMAGE=path for a real one
 	@tests/apt-install rig
-	$(PY) -m pytest --numprocesses=2 --dist=loadgroup tests/rig $(ARGS)
+	@$(PY) -m tests.rig.image $(RIG_ARCHES)
+	RIG_ARCHES="$(RIG_ARCHES)" $(PY) -m pytest --numprocesses=2 tests/rig $(ARGS)
 
 peers:
 	@tests/apt-install demo test unpack

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.home.network import Street
 from tests.home.people import Laptop, Printer
@@ -34,6 +35,8 @@ PROVIDED: Final = {
     "python3-sqlite3": "sqlite3",
     "python3-codecs": "unicodedata",
     "python3-email": "email.message",
+    "python3-uuid": "uuid",
+    "python3-xml": "xml.etree.ElementTree",
     "python3-bottle": "bottle",
     "python3-dns": "dns.resolver",
     "python3-cryptography": "cryptography.x509",
@@ -56,10 +59,19 @@ def make(name: str, switch: Switch, work: Path, memory: int = 128) -> Target:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Play everything on each router; with several processes, each router has one of its own."""
+    """Play everything on each router."""
     if "target" in metafunc.fixturenames:
-        params = [pytest.param(t, marks=pytest.mark.xdist_group(t)) for t in targets()]
-        metafunc.parametrize("target", params, scope="session")
+        metafunc.parametrize("target", targets(), scope="session")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give each router's tests to one process."""
+
+    class ByRouter(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.rpartition("[")[2]
+
+    return ByRouter(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -78,6 +90,9 @@ def _home(target: str, work: Path, packages: package.Built, memory: int = 128) -
         router = make(target, Switch(street, work), work, memory)
         try:
             yield Home(street, router, packages, work)
+            if router.guest is not None:
+                killed = router.sh("dmesg | grep -iE 'oom-kill|out of memory|oops' || true")
+                assert killed == "", f"the router was short of memory, or worse: {killed}"
         finally:
             router.end()
 

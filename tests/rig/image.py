@@ -4,6 +4,8 @@ with the library versions that OpenWrt 24.10 ships, from PyPI.
 Nothing is installed on this computer and nothing of the other architecture runs here: packages are
 downloaded, unpacked, and packed into a squashfs image. It stands for an OpenWrt router in what it
 has (busybox, procd-like services, a read-only root under a small overlay); it is not OpenWrt.
+
+usage: python -m tests.rig.image ARCHITECTURE...
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -115,9 +119,10 @@ def _build(arch: Arch, work: Path, made: Image) -> None:
         (root / "usr" / folder).mkdir(parents=True)
         (root / folder).symlink_to(f"usr/{folder}")
     for deb in debs:
-        unpacked = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
-        _run("tar", "-x", "-k", "-C", root, "--no-same-owner", stdin=unpacked.stdout)
-        assert unpacked.wait() == 0, deb
+        command = ["dpkg-deb", "--fsys-tarfile", deb]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as unpacked:
+            _run("tar", "-x", "-k", "-C", root, "--no-same-owner", stdin=unpacked.stdout)
+        assert unpacked.returncode == 0, deb
     _wheels(arch, root / "usr/lib/python3/dist-packages", work)
     for path in PRUNED:
         shutil.rmtree(root / path, ignore_errors=True)
@@ -256,3 +261,16 @@ def _output(*argv: str | Path, **how: object) -> str:
             [*map(str, argv)], check=True, stdout=subprocess.PIPE, text=True, **how
         ).stdout
     )
+
+
+def _main() -> None:
+    """Build what is not there yet, side by side."""
+    began = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        for arch, made in zip(sys.argv[1:], pool.map(image, sys.argv[1:]), strict=True):
+            size = made.root.stat().st_size >> 20
+            print(f"{arch}: {made.root}, {size} MiB, after {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    _main()
