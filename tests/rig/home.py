@@ -48,7 +48,7 @@ class Home:
 
     def until_announced(self) -> None:
         """Wait until the network has been told, and dnsmasq is back."""
-        told = "ls /var/run/acmeiot/told/*/announced.json >/dev/null 2>&1"
+        told = "grep -qs 'acmeiot announce' /tmp/dnsmasq*.d/*"
         self.router.until(f"{told} && ! pgrep -f 'acmeiot anno[u]nce' >/dev/null", 90)
         self.router.until("pidof dnsmasq >/dev/null")
 

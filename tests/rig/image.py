@@ -119,7 +119,7 @@ def _build(arch: Arch, work: Path, made: Image) -> None:
         (root / "usr" / folder).mkdir(parents=True)
         (root / folder).symlink_to(f"usr/{folder}")
     for deb in debs:
-        command = ["dpkg-deb", "--fsys-tarfile", deb]
+        command = ("dpkg-deb", "--fsys-tarfile", str(deb))
         with subprocess.Popen(command, stdout=subprocess.PIPE) as unpacked:
             _run("tar", "-x", "-k", "-C", root, "--no-same-owner", stdin=unpacked.stdout)
         assert unpacked.returncode == 0, deb

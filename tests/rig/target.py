@@ -69,16 +69,17 @@ class Target(ABC):
         """Repeat a shell test on the router until it holds.
 
         Raises:
-            AssertionError: it did not in time; the message has the system log's end.
+            AssertionError: it did not in time; the message has the log's end and what runs.
         """
         # Counted by the uptime: the clock may be set in between.
         loop = (
-            f"end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); until {test}; do "
-            "[ $(cut -d. -f1 /proc/uptime) -lt $end ] || { (logread || dmesg) 2>&1 | tail -40;"
-            " exit 9; }; sleep 0.2; done"
+            f"end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); until {test}; do"
+            " [ $(cut -d. -f1 /proc/uptime) -lt $end ] || exit 9; sleep 0.2; done"
         )
         code, said = self.on.code(f"({loop})", timeout=seconds * 3 + 60)
-        assert code == 0, f"not in {seconds} s: {test}\n{said}"
+        if code != 0:
+            log = self.sh("{ cat /var/log/messages || logread; } 2>/dev/null | tail -20; ps w")
+            raise AssertionError(f"not in {seconds} s: {test}\n{said}\n{log}")
 
     def put(self, content: bytes | Path, path: str) -> None:
         """Write a file on the router, over its LAN."""
