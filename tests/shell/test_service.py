@@ -55,7 +55,7 @@ def test_how_procd_is_to_run_it(router: Router) -> None:
     assert router.read(f"{server}/command").splitlines() == [
         "/usr/bin/acmeiot", "serve", "--config", "/var/run/acmeiot/config.toml",
     ]  # fmt: skip
-    assert router.read(f"{server}/user") == "acmeiot\n"
+    assert router.read(f"{server}/user") == router.read(f"{server}/group") == "acmeiot\n"
     assert router.read(f"{server}/respawn").split() == ["300", "5", "0"]
     assert router.read(f"{server}/pidfile") == "/var/run/acmeiot.pid\n"
     assert router.read(f"{server}/env").splitlines() == [
