@@ -75,6 +75,7 @@ class Config:
     allow_loopback: bool = False
     limits: str = "on"
     threads: int = 8
+    status_file: str = ""  # in RAM, for a web page: what `status` answers; "" = none
     verbose: bool = False
     # How the LAN is told (`acmeiot announce`); "" = found by itself.
     announced: tuple[str, ...] = ()  # files that remember it; () = announced.json of the state

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import shlex
 import ssl
 import threading
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from acmeiot import RELEASED, __version__, durable
+from acmeiot import RELEASED, __version__, durable, hints
 from acmeiot.ca.profiles import BACKDATE
 from acmeiot.ca.publish import Publisher
 from acmeiot.ca.roots import Authority
@@ -29,6 +28,7 @@ from acmeiot.lan.resolve import LanFacts
 from acmeiot.protocol.messages import rfc3339
 from acmeiot.protocol.names import Identifier
 from acmeiot.runner import ThreadRunner
+from acmeiot.statusfile import StatusFile, shown
 from acmeiot.store.sqlite import SqliteStore
 from acmeiot.web import objects
 from acmeiot.web.acme import AcmeRoutes
@@ -71,6 +71,7 @@ class Daemon:
         self._renewing = threading.Lock()
         self._server_until: int | None = None
         self._in_doubt = False
+        self._audit_broken_at: int | None = None  # when `status` was last asked for
         self._runner = ThreadRunner()
         self._server = Server(threads=config.threads, limits=_web_limits(config))
         outside = Outside(store, clock, events, issuer, lan, self._runner)
@@ -166,19 +167,7 @@ class Daemon:
     def hints(self, program: str) -> str:
         """Return what a person does next, with this server's own values filled in for a shell."""
         trust = self._site("http").default_base
-        root, directory = shlex.quote(f"{trust}/root.pem"), shlex.quote(self.directory)
-        state = shlex.quote(str(self._state))
-        return (
-            f"Next, on a device named printer that has the address it is asked for:\n"
-            f"  curl -o root.pem {root}\n"
-            f"  REQUESTS_CA_BUNDLE=root.pem certbot certonly --standalone "
-            f"--elliptic-curve secp384r1 \\\n"
-            f"    --server {directory} -d printer.{self._config.domain[0]} -d printer.local\n"
-            f"Who waits, and to allow one:\n"
-            f"  {program} devices --state {state}\n"
-            f"  {program} approve ID --state {state}\n"
-            f"Browsers: {trust}/trust"
-        )
+        return hints.text(program, self.directory, trust, self._state, self._config.domain[0])
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -189,15 +178,27 @@ class Daemon:
         gc.set_threshold(_GC_EVERY)
         keeper = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
         keeper.start()
+        page = self._status_file()
         try:
             self._server.run()
         finally:
             self._stopping.set()
+            if page is not None:
+                page.stop()
             # A proof that is still being sought is lost, and asked for again: the store has it as
             # pending. Its thread may still come to the store, which then stays open to the end.
             if self._runner.stop(_STOP):
                 self._store.close()
             self._events.emit("stop", "stopped")
+
+    def _status_file(self) -> StatusFile | None:
+        if not self._config.status_file:
+            return None
+        port = endpoint(self._config.http_listen[0], "http_listen")[1]
+        path = Path(self._config.status_file)
+        page = StatusFile(path, lambda: shown(self._now(), port), self._events)
+        page.start()
+        return page
 
     def stop(self) -> None:
         """End `run` soon; for signal handlers."""
@@ -243,6 +244,7 @@ class Daemon:
         self._store.prune(now)
         if succeeded or now > (self._server_until or 0) - _RENEW_SERVER:
             self._renew_server(now)
+        self._events.news.set()  # what has expired, and that the clock is believed now
 
     def _covered_names(self) -> list[str]:
         """Return the server's names, but for those of a domain added since the root was made."""
@@ -292,6 +294,11 @@ class Daemon:
 
     def status(self) -> Json:
         """Return the state of the server for the owner."""
+        self._audit_broken_at = self._store.verify_audit()
+        return self._now()
+
+    def _now(self) -> Json:
+        """Return the state with what was last known of the audit: reading all of it takes long."""
         now = self._clock.now()
         root = self._authority.root_spki_sha256
         statuses = [device.status.value for device in self._store.devices()]
@@ -319,7 +326,7 @@ class Daemon:
             "certificates": len(self._store.certificates(unexpired_at=now)),
             "accounts": self._store.count_accounts(),
             "clock": {"now": now, "doubt": self._clock.doubt()},
-            "audit_broken_at": self._store.verify_audit(),
+            "audit_broken_at": self._audit_broken_at,
             **self._announcing(root),
         }
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import Final
 
 _LOG: Final = logging.getLogger("acmeiot")
 
 
 class LogEvents:
-    """The events port on the standard log."""
+    """The events port on the standard log. `news` is set by each event that anybody may see."""
+
+    def __init__(self) -> None:
+        self.news = threading.Event()
 
     def emit(self, kind: str, message: str, *, warning: bool = False) -> None:
         """Log one line."""
         _LOG.log(logging.WARNING if warning else logging.INFO, "%s: %s", kind, _one_line(message))
+        self.news.set()
 
     def debug(self, kind: str, message: str) -> None:
         """Log one line that only `-v` shows."""

@@ -31,7 +31,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "clock": (*PORTS, "protocol"),
     "events": (*PORTS, "protocol"),
     "config": ("protocol",),
+    "hints": (),
     "memory": (),
+    "statusfile": ("protocol", "events"),
     "runner": (*PORTS, "protocol"),
     "identity": ("protocol", "lan", "config"),
     # Joins the rooms of the server's row, which the daemon then runs as one process.
@@ -40,7 +42,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     "daemon": (
         *PORTS, "protocol", "durable", "ca", "store", "lan", "web", "clock", "events", "config",
-        "identity", "runner", "wiring",
+        "hints", "identity", "runner", "statusfile", "wiring",
     ),
     # Speaks with a running server from outside it; `restore` puts a backup in place of one.
     "commands": (*PORTS, "protocol", "store", "web", "config", "durable"),

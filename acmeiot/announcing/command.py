@@ -7,6 +7,7 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,13 +83,25 @@ def _run(args: Namespace) -> None:
     memory = args.memory or places(settings.announced, settings.state)[0]
     before = read(memory)
     if args.remove:
-        _show(args, place.remove(memory, before, args.restart), _removed)
+        answer = place.remove(memory, before, args.restart)
+        _tell_server(settings.state, answer)
+        _show(args, answer, _removed)
         return
     plan = made(settings, json.loads(commands.call(Path(settings.state), "/status")), before)
     plan.test()
     done = {"dry_run": args.dry_run, "restarted": bool(args.restart)}
     done["changed"] = not args.dry_run and place.put(memory, plan, before, args.restart)
+    _tell_server(settings.state, done)
     _show(args, {**plan.as_json(), **done}, _announced)
+
+
+def _tell_server(state: str, answer: Json) -> None:
+    """Have the server look at what is announced; one that has stopped need not know."""
+    from acmeiot import commands
+
+    if answer["changed"]:
+        with suppress(commands.CommandError):
+            commands.call(Path(state), "/announced", {})
 
 
 # -- words

@@ -75,6 +75,7 @@ class AdminRoutes:
             ("/pair", self.pair),
             ("/window", self.window),
             ("/revoke", self.revoke),
+            ("/announced", self.announced),
             ("/rotate", lambda _: self._steward.rotate()),
             ("/backup", lambda call: self._steward.backup(_text(call, "passphrase"))),
         ]
@@ -153,6 +154,11 @@ class AdminRoutes:
             return {"window_ends": self._owner.devices.open_window(seconds)}
         self._owner.devices.close_window()
         return {"window_ends": None}
+
+    def announced(self, call: Json) -> Json:
+        """Take note that the network is told something else now."""
+        self._events.emit("announced", "what the network is told has changed")
+        return {}
 
     def revoke(self, call: Json) -> Json:
         """Revoke certificates by serial or name."""

@@ -6,7 +6,18 @@ from tests.fuzz.home import Faults, open_home, post
 with runner.instrumented():
     from acmeiot.web.admin import AdminRoutes, Json
 
-PATHS = ("/approve", "/block", "/forget", "/pair", "/window", "/revoke", "/rotate", "/backup", "/x")
+PATHS = (
+    "/approve",
+    "/block",
+    "/forget",
+    "/pair",
+    "/window",
+    "/revoke",
+    "/rotate",
+    "/backup",
+    "/announced",
+    "/x",
+)
 
 
 class Steward:

@@ -14,6 +14,10 @@ function day(seconds) {
 	return seconds ? new Date(seconds * 1000).toISOString().substring(0, 10) : _('not yet');
 }
 
+function named(item) {
+	return item.on ? _('%s on %s').format(item.what, item.on) : item.what;
+}
+
 function rows(status) {
 	if (status.stopped)
 		return [[_('State'), _('Not running')]];
@@ -36,8 +40,18 @@ function rows(status) {
 			: _('wait for you')]
 	];
 
-	for (let line of (status.announced || []))
-		found.push([_('Announced'), line]);
+	const items = status.announced.flatMap((report) => report.items);
+	const told = items.filter((item) => !item.why_not).map(named);
+
+	found.push([_('Announced'), told.join(', ') || _('nothing')]);
+
+	for (let item of items)
+		if (item.why_not)
+			found.push([_('Not announced'), '%s: %s'.format(named(item), item.why_not)]);
+
+	for (let report of status.announced)
+		for (let problem of report.problems)
+			found.push([_('Problem'), problem]);
 
 	return found;
 }
