@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pytest
@@ -79,6 +80,8 @@ def test_how_procd_is_to_run_it(router: Router) -> None:
 def test_on_then_off_leaves_nothing(router: Router) -> None:
     before = router.read("/etc/config/uhttpd"), router.read("/etc/config/dhcp")
     on(router)
+    status = json.loads(router.read("/var/run/acmeiot/server/status.json"))
+    assert status["directory"] == "https://openwrt.lan:8555/acme/directory"
     snippet = router.read(SNIPPET)
     assert 'vi-encap:55357,1,"openwrt.lan"' in snippet
     assert "tag:br-lan" in snippet

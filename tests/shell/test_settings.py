@@ -60,6 +60,7 @@ def test_the_defaults(router: Router, tmp_path: Path) -> None:
             "/tmp/hosts/odhcpd.hosts.lan",
         ],
         "dhcp_number": 0,
+        "status_file": "/var/run/acmeiot/server/status.json",
         "announced": [
             "/var/run/acmeiot/told/cfg01411c.json", "/var/run/acmeiot/told/odhcpd.json",
         ],

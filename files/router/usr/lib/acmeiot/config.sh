@@ -76,6 +76,7 @@ write_config() {
 		echo "lease_files = $(quoted_list $(lease_files))"
 		echo "hosts_files = $(quoted_list $(hosts_files))"
 		echo "dhcp_number = $DHCP_NUMBER"
+		echo "status_file = $(quoted "$STATUS")"
 		echo "announced = $(quoted_list $(memories))"
 		echo "verbose = $(truth "$VERBOSE")"
 	} >"$CONFIG.new"

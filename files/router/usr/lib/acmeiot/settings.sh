@@ -8,6 +8,7 @@ LIBRARY=/usr/lib/acmeiot
 RUN=/var/run/acmeiot # of root; below, server/ is the server's
 STATE=/etc/acmeiot
 CONFIG=$RUN/config.toml
+STATUS=$RUN/server/status.json # for LuCI's page
 HERALD_PID=/var/run/acmeiot-herald.pid
 MAX_ADDRESSES=16
 
