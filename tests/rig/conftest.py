@@ -25,6 +25,7 @@ ARCHES: Final = os.environ.get("RIG_ARCHES", "aarch64 x86_64").split()
 IMAGE: Final = os.environ.get("OPENWRT_IMAGE", "")
 ROOT: Final = os.environ.get("OPENWRT_ROOT", "")
 PKGS: Final = os.environ.get("OPENWRT_PKGS", "")
+MEMORY: Final = int(os.environ.get("RIG_MEMORY", "128"))  # MiB
 
 # What must be there for each package that ours depends on.
 PROVIDED: Final = {
@@ -48,7 +49,7 @@ def targets() -> list[str]:
     return [*ARCHES, *(["openwrt-image"] if IMAGE else []), *(["openwrt-root"] if ROOT else [])]
 
 
-def make(name: str, switch: Switch, work: Path, memory: int = 128) -> Target:
+def make(name: str, switch: Switch, work: Path, memory: int = MEMORY) -> Target:
     """Return a router, switched off."""
     packages = Path(PKGS) if PKGS else None
     if name == "openwrt-image":
@@ -85,7 +86,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @contextmanager
-def _home(target: str, work: Path, packages: package.Built, memory: int = 128) -> Iterator[Home]:
+def _home(target: str, work: Path, packages: package.Built, memory: int = MEMORY) -> Iterator[Home]:
     with Street(work) as street:
         router = make(target, Switch(street, work), work, memory)
         try:
@@ -153,7 +154,7 @@ def enabled(
         **{
             "seconds from enabling to ready (first start)": _both(first),
             "seconds from restart to ready": _both(second),
-            "resident KiB, idle, 128 MiB router": made.facts["memory"]["VmRSS"],
+            f"resident KiB, idle, {MEMORY} MiB router": made.facts["memory"]["VmRSS"],
             ".ipk bytes": packages.server.stat().st_size,
             "unpacked bytes": int(package.control(packages.server)["Installed-Size"]),
         },
@@ -184,14 +185,14 @@ def make_home(
 @pytest.fixture
 def home(make_home: Callable[[int], AbstractContextManager[Home]]) -> Iterator[Home]:
     """A home whose router is on, enabled, and still starting its services."""
-    with make_home(128) as made:
+    with make_home(MEMORY) as made:
         yield made
 
 
 @pytest.fixture(scope="class")
 def life(make_home: Callable[[int], AbstractContextManager[Home]]) -> Iterator[Life]:
     """A home whose chapters follow each other, from when its network has been told."""
-    with make_home(128) as made:
+    with make_home(MEMORY) as made:
         made.router.until_served()
         made.until_announced()
         yield Life(made, made.printer(), made.laptop())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.home.network import LAPTOP_MAC, Machine, Street
+from tests.home.network import Machine, Street
 from tests.home.people import Laptop, Printer
 from tests.rig.package import Built
 from tests.rig.switch import LAN_ADDRESS
@@ -29,6 +29,7 @@ class Home:
 
     def __init__(self, street: Street, router: Target, packages: Built, work: Path) -> None:
         self.street, self.router, self.packages, self.work = street, router, packages, work
+        self._listeners = 0
 
     # -- the owner
 
@@ -111,9 +112,11 @@ class Home:
     @contextmanager
     def listening(self) -> Iterator[Heard]:
         """Bring a machine that hears what DHCP servers send it."""
-        machine = self.street.machine("listener", LAPTOP_MAC.replace("30", "31"))
+        self._listeners += 1
+        name = f"listener{self._listeners}"
+        machine = self.street.machine(name, f"52:54:00:00:00:5{self._listeners}")
         machine.plug(self.router.switch)
-        log = self.work / "heard.log"
+        log = self.work / f"{name}.log"
         log.write_text("")
         with machine.host.serving(sys.executable, "-m", "tests.rig.offers", log=log):
             heard = Heard(machine, log)

@@ -128,13 +128,15 @@ class TestLife:
         router = life.home.router
         said = router.remove("luci-app-acmeiot", "acmeiot")
         assert router.sh("ps w | grep '[a]cmeiot' || true") == ""
-        assert router.sh("grep -l acmeiot /etc/config/*").split() == ["/etc/config/acmeiot"]
+        sections = router.sh("grep -l acmeiot /etc/config/*").split()
+        assert {Path(path).name for path in sections} <= {"acmeiot", "acmeiot-opkg"}
         router.until("pidof dnsmasq >/dev/null")
         # The shims' own memory of what was is none of the package's.
         find = "find /etc /usr /www /lib/ /tmp/ -name '*acmeiot*' 2>/dev/null"
         left = router.sh(f"{find} | grep -v -e /procd-shim/ -e /tmp/.uci/").split()
         kept = [path for path in left if path.startswith(STATE)]
-        assert set(left) - set(kept) <= {"/etc/config/acmeiot", "/tmp/run/acmeiot"}, left
+        settings = {"/etc/config/acmeiot", "/etc/config/acmeiot-opkg"}
+        assert set(left) - set(kept) <= {*settings, "/tmp/run/acmeiot"}, left
         assert kept, "keys and records are the owner's"
         with life.home.listening() as heard:
             heard.machine.dhcp("listener")
