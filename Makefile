@@ -30,7 +30,7 @@ demo: .venv/test-ready ## a whole home in network namespaces: a printer and a la
 
 check: lint unit ## ruff, mypy, import arrows and unit tests with the newest libraries: run this often
 
-test: peers lint unit unit-openwrt unit-next fuzz shell interop home ## everything that CI runs
+test: peers lint unit unit-openwrt unit-next fuzz shell interop home rig ## everything that CI runs
 
 lint: .venv/test-ready
 	.venv/bin/ruff check .
