@@ -57,6 +57,7 @@ class Config:
     resolver: tuple[str, ...] = ()  # ADDR or ADDR:PORT; asked for every name when given
     # Debian's dnsmasq. OpenWrt keeps its leases in /tmp, which only there is no place where anybody
     # may put a file first: its settings name them.
+    # Patterns, too: /tmp/hosts/*
     lease_files: tuple[str, ...] = ("/var/lib/misc/dnsmasq.leases",)
     hosts_files: tuple[str, ...] = ("/etc/hosts",)
     mdns: bool = True

@@ -27,7 +27,7 @@ from acmeiot.core.requests import Gate
 from acmeiot.core.revocation import Revocations
 from acmeiot.identity import Names
 from acmeiot.lan.multicast import MulticastDns
-from acmeiot.lan.neighbours import Tables
+from acmeiot.lan.neighbours import Tables, matching
 from acmeiot.lan.resolve import LanFacts
 from acmeiot.lan.unicast import Server as Resolver
 from acmeiot.lan.unicast import UnicastDns, system_servers
@@ -98,7 +98,7 @@ def _rule(config: Config) -> OwnershipRule:
     """Return the policy; where none is set, `lease` if there is a lease file, else `challenge`."""
     if config.policy:
         return cast(OwnershipRule, config.policy)
-    there = any(Path(path).exists() for path in config.lease_files)
+    there = any(matching(Path(text)) for text in config.lease_files)
     return "lease" if there and not config.resolver else "challenge"
 
 

@@ -1,7 +1,10 @@
-"""The two table formats of the LAN, read from bytes: dnsmasq's lease file, and hosts(5).
+"""The three table formats of the LAN, read from bytes: leases of dnsmasq and odhcpd, and hosts(5).
 
 Their content is hostile in part: a device chooses its own host name. A line that makes no sense
 is counted and skipped; it can neither stop the others nor reach a log as it is. Pure.
+
+odhcpd writes its leases as comments of a hosts file, on OpenWrt up to 24.10 with the hosts in the
+same file: they are known by their shape, in every file.
 """
 
 from __future__ import annotations
@@ -20,12 +23,24 @@ MAX_BYTES: Final = 1 << 20
 MAX_LINES: Final = 16384
 MAX_ENTRIES: Final = 4096
 MAX_NAMES_PER_LINE: Final = 32
+MAX_ADDRESSES_PER_LINE: Final = 16
 
 _EXPIRY: Final = re.compile(rb"[0-9]{1,15}")
 _MAC: Final = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 # dnsmasq writes the hardware type before the address of what is not Ethernet: no MAC to us.
 _OTHER_HARDWARE: Final = re.compile(rb"[0-9A-Fa-f]{2}-[0-9A-Fa-f:]{0,60}")
 _IAID: Final = re.compile(rb"T?[0-9]{1,10}")
+
+_ODHCPD: Final = re.compile(
+    rb"# \S{1,15} (?:(?:[0-9a-f]{2}){3,130} [0-9a-f]{1,8}|"
+    rb"(?:[0-9A-Fa-f]{12}|[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){5}) ipv4) "
+    rb"\S{1,1024} (?:-1|[0-9]{1,15}) [0-9a-f]{1,16} [0-9]{1,3}(?: \S+)* *"
+)
+# So odhcpd marks a name that is none. Up to 25.12 it writes the device's own octets behind it, at
+# most 255, and there may be whole lines among them: none that begins within their reach is
+# believed, nor the one with the mark.
+_BROKEN: Final = rb"broken\x20"
+_BROKEN_REACH: Final = len(_BROKEN) + 256  # where the next line may begin, and be odhcpd's
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,9 @@ class Reading:
     cut: bool = False  # the file was longer than the bounds
 
 
+Found = tuple[tuple[Entry, ...], int]  # of one line; and how many names were none
+
+
 class BadLine(ValueError):
     """A line that is no entry."""
 
@@ -60,21 +78,24 @@ def full_names(label: str, domains: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_leases(data: bytes, domains: Sequence[str], source: str) -> Reading:
-    """Read a dnsmasq lease file: `expiry mac address name client-id`, a line each.
+    """Read a lease file of odhcpd, or of dnsmasq: `expiry mac address name client-id`, a line each.
 
     After a line `duid ...` come the DHCPv6 leases, with an IAID where the MAC was. They have no
     MAC here: the DUID holds one at times, but the client wrote it.
     """
     version = 4
 
-    def entry(fields: list[bytes]) -> tuple[Entry | None, int]:
+    def entries(line: bytes) -> Found:
         nonlocal version
+        fields = line.split()
+        if fields[0] == b"#":
+            return _odhcpd(fields, domains, source)
         if fields[0] == b"duid":
             version = 6
-            return None, 0
+            return (), 0
         return _lease(fields, version, domains, source)
 
-    return _read(data, entry)
+    return _read(data, entries)
 
 
 def read_hosts(data: bytes, domains: Sequence[str], source: str) -> Reading:
@@ -83,49 +104,86 @@ def read_hosts(data: bytes, domains: Sequence[str], source: str) -> Reading:
     A full name stands as written; a bare one gets each domain and `.local`.
     """
 
-    def entry(fields: list[bytes]) -> tuple[Entry | None, int]:
+    def entries(line: bytes) -> Found:
+        if line.startswith(b"# ") and _ODHCPD.fullmatch(line):
+            return _odhcpd(line.split(), domains, source)
+        fields = line.partition(b"#")[0].split()
+        if not fields:
+            return (), 0
         if len(fields) < 2:
             raise BadLine
         address = _lan_address(fields[0])
         if address is None:
-            return None, 0
+            return (), 0
         found, bad = _host_names(fields[1 : 1 + MAX_NAMES_PER_LINE], domains)
-        return Entry(Host(address, found, None, source)), bad
+        return (Entry(Host(address, found, None, source)),), bad
 
-    return _read(data, entry, comments=True)
+    return _read(data, entries)
 
 
-def _read(
-    data: bytes,
-    entry: Callable[[list[bytes]], tuple[Entry | None, int]],
-    *,
-    comments: bool = False,
-) -> Reading:
+def _read(data: bytes, read: Callable[[bytes], Found]) -> Reading:
     entries: list[Entry] = []
     bad_lines: list[int] = []
     bad_names = 0
     lines = data[:MAX_BYTES].split(b"\n", MAX_LINES)
+    at = believed_from = 0
     for number, line in enumerate(lines[:MAX_LINES], start=1):
-        fields = (line.partition(b"#")[0] if comments else line).split()
-        if not fields:
+        if _BROKEN in line:
+            believed_from = at + line.index(_BROKEN) + _BROKEN_REACH
+        doubtful = at < believed_from
+        at += len(line) + 1
+        if not line.strip():
             continue
         try:
-            made, bad = entry(fields)
+            if doubtful:
+                raise BadLine
+            found, bad = read(line)
         except BadLine:
             bad_lines.append(number)
             continue
         bad_names += bad
-        if made is not None:
-            entries.append(made)
+        entries.extend(found[: MAX_ENTRIES - len(entries)])
         if len(entries) == MAX_ENTRIES:
             break
     cut = len(data) > MAX_BYTES or len(lines) > MAX_LINES or len(entries) == MAX_ENTRIES
     return Reading(tuple(entries), tuple(bad_lines), bad_names, cut)
 
 
-def _lease(
-    fields: list[bytes], version: int, domains: Sequence[str], source: str
-) -> tuple[Entry | None, int]:
+def _odhcpd(fields: list[bytes], domains: Sequence[str], source: str) -> Found:
+    """Read a lease of odhcpd: `# device duid iaid name valid-until id length address/length...`.
+
+    For IPv4 the hardware address is where the DUID was and `ipv4` where the IAID; a name `-` is
+    none, valid until -1 is for ever. A line of several addresses has an entry for each; delegated
+    prefixes are not hosts. A DUID's MAC is not believed: the client wrote it, and it may be that
+    of another interface, which the kernel's neighbour table tells better.
+    """
+    if not _ODHCPD.fullmatch(b" ".join(fields)):
+        raise BadLine
+    version = 4 if fields[3] == b"ipv4" else 6
+    mac = _hardware(fields[2]) if version == 4 else None
+    until = int(fields[5])
+    found, bad = ((), 0) if fields[4] == b"-" else _lease_names(fields[4], domains)
+    hosts = []
+    for field in fields[8 : 8 + MAX_ADDRESSES_PER_LINE]:
+        text, _, length = field.partition(b"/")
+        if length != (b"32" if version == 4 else b"128"):
+            continue
+        address = _lan_address(text, version)
+        if address is not None:
+            hosts.append(Entry(Host(address, found, mac, source), max(until, 0)))
+    return (tuple(hosts) if until else ()), bad
+
+
+def _hardware(field: bytes) -> str:
+    """Return a MAC that odhcpd wrote: 12 digits, or with colons and, by some C libraries, without
+    leading zeros.
+    """
+    digits = field.decode("ascii").lower()
+    octets = digits.split(":") if ":" in digits else [digits[i : i + 2] for i in range(0, 12, 2)]
+    return ":".join(octet.zfill(2) for octet in octets)
+
+
+def _lease(fields: list[bytes], version: int, domains: Sequence[str], source: str) -> Found:
     if len(fields) < 4 or not _EXPIRY.fullmatch(fields[0]):
         raise BadLine
     mac = _mac(fields[1]) if version == 4 else None
@@ -133,10 +191,10 @@ def _lease(
         raise BadLine
     address = _lan_address(fields[2], version)
     if address is None:
-        return None, 0
+        return (), 0
     label = fields[3]
     found, bad = ((), 0) if label == b"*" else _lease_names(label, domains)
-    return Entry(Host(address, found, mac, source), int(fields[0])), bad
+    return (Entry(Host(address, found, mac, source), int(fields[0])),), bad
 
 
 def _mac(field: bytes) -> str | None:

@@ -1,12 +1,14 @@
 """Who is on this network, as the router's own files say: dnsmasq leases and hosts files.
 
 The files are small and change often, so they are read again whenever `stat` shows a change, and
-never otherwise. Whose MAC an address without a lease has (a static one, or one of IPv6 that the
-host made itself), the kernel's neighbour table knows.
+never otherwise. Where they come and go, a pattern names them (`/tmp/hosts/*`). Whose MAC an address
+without a lease has (a static one, or one of IPv6 that the host made itself), the kernel's neighbour
+table knows.
 """
 
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 import re
@@ -33,6 +35,10 @@ _NEIGHBOURS_KEPT: Final = 3.0  # seconds
 # A newcomer's entry is as young as its first packet, so what is missing is looked for again soon;
 # but no flood of requests makes more than 20 dumps a second.
 _NEIGHBOURS_RETRY: Final = 0.05
+
+MAX_FILES: Final = 64  # that one pattern names
+_FILES_KEPT: Final = 1.0  # seconds
+_PATTERN: Final = re.compile(r"[*?[]")
 
 Parser = Callable[[bytes, Sequence[str], str], Reading]
 Signature = tuple[int, int, int, int]
@@ -185,8 +191,57 @@ class KernelTable:
             self._events.emit("lan", f"{what}; {consequence}", warning=True)
 
 
+def matching(path: Path) -> list[str]:
+    """Return the files that a path or pattern names; `*` is for no hidden one."""
+    # pathlib's patterns also find what is hidden: files that are being written.
+    return sorted(filter(os.path.isfile, glob.iglob(str(path))))  # noqa: PTH207
+
+
+class TableFiles:
+    """The files that a path or pattern names, looked for once a second. Usable from any thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        parser: Parser,
+        domains: Sequence[str],
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self._path, self._clock, self._events = path, clock, events
+        self._made: Callable[[Path], TableFile] = lambda path: TableFile(
+            path, kind, parser, domains, events
+        )
+        self._pattern = _PATTERN.search(str(path)) is not None
+        self.source = f"{kind}{'s' * self._pattern} {path}"
+        self._lock = threading.Lock()
+        self._looked_at = float("-inf") if self._pattern else float("inf")
+        self._files: Mapping[str, TableFile] = {} if self._pattern else {"": self._made(path)}
+        self._told = False
+
+    def files(self) -> Iterable[TableFile]:
+        """Return the files that there are now; of a path, its one, there or not."""
+        with self._lock:
+            if self._clock.monotonic() - self._looked_at >= _FILES_KEPT:
+                self._files = self._found()
+                self._looked_at = self._clock.monotonic()
+            return self._files.values()
+
+    def _found(self) -> dict[str, TableFile]:
+        there = matching(self._path)
+        if len(there) > MAX_FILES and not self._told:
+            self._told = True
+            message = f"{self.source}: {len(there)} files, only the first {MAX_FILES} are read"
+            self._events.emit("lan", message, warning=True)
+        return {name: self._files.get(name) or self._made(Path(name)) for name in there[:MAX_FILES]}
+
+
 class Tables:
-    """All lease and hosts files together, looked up by address and by full name."""
+    """All lease and hosts files together, looked up by address and by full name.
+
+    `leases` and `hosts` are paths or patterns.
+    """
 
     def __init__(
         self,
@@ -199,8 +254,8 @@ class Tables:
     ) -> None:
         self._neighbours = KernelTable(clock, events, neighbours)
         self._files = [
-            *(TableFile(path, "lease file", read_leases, domains, events) for path in leases),
-            *(TableFile(path, "hosts file", read_hosts, domains, events) for path in hosts),
+            *(TableFiles(p, "lease file", read_leases, domains, clock, events) for p in leases),
+            *(TableFiles(p, "hosts file", read_hosts, domains, clock, events) for p in hosts),
         ]
         self._clock = clock
 
@@ -210,11 +265,11 @@ class Tables:
 
     def at(self, address: str) -> list[Host]:
         """Return the hosts that have this address now; `address` in its canonical spelling."""
-        return list(self._current(file.snapshot().by_address.get(address) for file in self._files))
+        return list(self._current(each.by_address.get(address) for each in self._snapshots()))
 
     def named(self, name: str) -> list[Host]:
         """Return the hosts that have this full name now; lower case, no trailing dot."""
-        return list(self._current(file.snapshot().by_name.get(name) for file in self._files))
+        return list(self._current(each.by_name.get(name) for each in self._snapshots()))
 
     def mac_of(self, address: str) -> str | None:
         """Return the MAC of the address: what a lease says, else the kernel's neighbour table.
@@ -224,6 +279,9 @@ class Tables:
         """
         lease = next((host.mac for host in self.at(address) if host.mac), None)
         return lease or self._neighbours.mac_of(address)
+
+    def _snapshots(self) -> Iterator[_Snapshot]:
+        return (file.snapshot() for files in self._files for file in files.files())
 
     def _current(self, found: Iterable[tuple[Entry, ...] | None]) -> Iterator[Host]:
         now = self._clock.now()

@@ -1,15 +1,19 @@
 """Lease and hosts files: what they say, and what hostile or broken ones cannot do."""
 
+import ipaddress
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from acmeiot.core.records import Host
 from acmeiot.lan import hostfiles
-from acmeiot.lan.hostfiles import Entry, read_hosts, read_leases
+from acmeiot.lan.hostfiles import Entry, Reading, read_hosts, read_leases
 from acmeiot.protocol import names
 
 DOMAINS = ("lan", "home.arpa")
+Reader = Callable[[bytes, tuple[str, ...], str], Reading]
 
 LEASES = b"""\
 1700000000 aa:BB:cc:00:00:20 192.168.1.20 printer 01:aa:bb:cc:00:00:20
@@ -107,11 +111,149 @@ def test_bounds() -> None:
     assert (long.entries, long.cut) == ((), True)
     wide = read_hosts(b"192.168.1.20" + b" a.lan" * 31 + b" b.lan c.lan", DOMAINS, "x")
     assert wide.entries[0].host.names == ("a.lan", "b.lan")
+    one = b"# br-lan 00030001 1 a 1 1 128 fd00::1/128"
+    sixteen = (one + b"\n" + (one + b" fd00::1/128" * 15 + b"\n") * hostfiles.MAX_ENTRIES).strip()
+    assert len(read_leases(sixteen, DOMAINS, "x").entries) == hostfiles.MAX_ENTRIES
+
+
+# -- odhcpd
+
+# As 25.12 writes it (its C library's ether_ntoa has colons), but for the first of IPv4: 24.10 has
+# 12 digits there.
+ODHCPD = b"""\
+# br-lan 00030001aabbcc000020 1a2b printer 1700000000 20 128 fd00::20/128 fd01::20/128
+# br-lan 000100012b000000aabbcc000021 0 - -1 21 128 fd00::21/128
+# br-lan 00030001aabbcc000022 1 nas 1700000000 5 62 fd00:0:0:4::/62
+# br-lan 00030001aabbcc000023 1 nas 0 23 128 fd00::23/128
+# br-lan aabbcc000024 ipv4 cam 1700000000 c0a80118 32 192.168.1.24/32
+# br-lan a:BB:c:0:0:25 ipv4 cam.lan -1 c0a80119 32 192.168.1.25/32
+# br-lan aabbcc000026 ipv4 my_phone 1700000000 c0a8011a 32 192.168.1.26/32
+# wan aabbcc000027 ipv4 public 1700000000 cb007109 32 203.0.113.9/32
+"""
+CAM = ("cam.lan", "cam.home.arpa", "cam.local")
+
+
+@pytest.mark.parametrize("reader", [read_leases, read_hosts])
+def test_odhcpds_leases(reader: Reader) -> None:
+    """Known by their shape in either file; only whole addresses, and no MAC that a client wrote."""
+    read = reader(ODHCPD, DOMAINS, "x")
+    assert read.entries == (
+        Entry(Host("fd00::20", ALL, None, "x"), 1700000000),
+        Entry(Host("fd01::20", ALL, None, "x"), 1700000000),
+        Entry(Host("fd00::21", (), None, "x"), 0),
+        Entry(Host("192.168.1.24", CAM, "aa:bb:cc:00:00:24", "x"), 1700000000),
+        Entry(Host("192.168.1.25", CAM, "0a:bb:0c:00:00:25", "x"), 0),
+        Entry(Host("192.168.1.26", (), "aa:bb:cc:00:00:26", "x"), 1700000000),
+    )
+    assert (read.bad_lines, read.bad_names, read.cut) == ((), 1, False)
+
+
+def test_odhcpds_leases_among_its_hosts() -> None:
+    """On OpenWrt 24.10 they are one file."""
+    text = b"fd00::20\tprinter.lan\tprinter\n" + ODHCPD.split(b"\n")[0] + b"\n# a remark\n#\n"
+    read = read_hosts(text, DOMAINS, "x")
+    assert [(e.host.address, e.expires) for e in read.entries] == [
+        ("fd00::20", 0), ("fd00::20", 1700000000), ("fd01::20", 1700000000)
+    ]  # fmt: skip
+    assert read.bad_lines == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"# a remark about printer 1700000000 20 128 fd00::20/128",
+        b"# br-lan 00030001 1a2b printer 1700000000",
+        b"# br-lan 000300010 1a2b printer 1700000000 20 128 fd00::20/128",
+        b"# br-lan 00030001 1a2bffff0 printer 1700000000 20 128 fd00::20/128",
+        b"# br-lan 00030001 1a2b printer 17x 20 128 fd00::20/128",
+        b"# br-lan 00030001 1a2b printer -2 20 128 fd00::20/128",
+        b"# br-lan aabbcc0000 ipv4 printer 1700000000 c0a80118 32 192.168.1.24/32",
+        b"# br-lan aa:bb:cc:00:00 ipv4 printer 1700000000 c0a80118 32 192.168.1.24/32",
+        b"# br-lan aabbcc000024 ipv4 printer 1700000000 c0a80118 32 fd00::20/32",
+        b"#br-lan 00030001 1a2b printer 1700000000 20 128 fd00::20/128",
+    ],
+)
+def test_what_is_no_lease_of_odhcpd(line: bytes) -> None:
+    """A remark in a hosts file is passed over; in a lease file it has no place."""
+    assert read_hosts(line, DOMAINS, "x").entries == ()
+    read = read_leases(line + b"\n" + LEASES, DOMAINS, "x")
+    assert (len(read.entries), read.bad_lines) == (5, (1,))
+
+
+@pytest.mark.parametrize(
+    "address", [b"fd00::20/12", b"fd00::20", b"192.168.1.20/32", b"x/128", b"/"]
+)
+def test_odhcpds_addresses(address: bytes) -> None:
+    """Neither prefixes, nor the other family, nor nonsense."""
+    line = b"# br-lan 00030001 1a2b printer 1700000000 20 128 " + address
+    assert read_leases(line, DOMAINS, "x").entries == ()
+    many = b"# br-lan 00030001 1a2b printer 1700000000 20 128" + b" fd00::20/128" * 17
+    assert len(read_leases(many, DOMAINS, "x").entries) == hostfiles.MAX_ADDRESSES_PER_LINE
+
+
+FORGED = b"# br-lan 0a0000000066 ipv4 printer 1999999999 c0a80114 32 192.168.1.66/32"
+
+
+@pytest.mark.parametrize("reader", [read_leases, read_hosts])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"x\n" + FORGED + b"\n#",
+        b"x 1999999999 1 32 192.168.1.66/32\n" + FORGED + b"\n" + FORGED + b"\n# x",
+        b"x" * (254 - len(FORGED)) + b"\n" + FORGED,
+        b"x" * 220 + b"\n# br-lan 0a0000000066 ipv4 printer",
+        b"x" * 254 + b"\n",
+        b"x" * 250 + b"\n# x",
+        b"x\n192.168.1.66 printer.lan\n#",
+        b"x\n# br-lan 0a0000000066 ipv4 broken\\x20\n" + FORGED + b"\n",
+    ],
+    ids=range(8),
+)
+def test_a_device_that_writes_lines(reader: Reader, said: bytes) -> None:
+    """Up to 25.12 odhcpd writes a name that is none as it is, line ends and all: 255 octets."""
+    assert len(said) <= 255
+    start = b"# br-lan 0a0000000066 ipv4 broken\\x20"
+    end = b" 1700000000 c0a80142 32 192.168.1.66/32\n"
+    after = b"# br-lan aabbcc000030 ipv4 later 1700000000 c0a8011e 32 192.168.1.30/32\n"
+    read = reader(ODHCPD + start + said + end + after * 6, DOMAINS, "x")
+    assert [e.host.address for e in read.entries][:6] == [
+        e.host.address for e in reader(ODHCPD, DOMAINS, "x").entries
+    ]
+    assert {e.host.names for e in read.entries[6:]} == {
+        ("later.lan", "later.home.arpa", "later.local")
+    }
+    assert {e.host.mac for e in read.entries[6:]} == {"aa:bb:cc:00:00:30"}
+    assert read.bad_lines
+
+
+@given(st.binary(max_size=255), st.sampled_from([read_leases, read_hosts]))
+def test_nothing_that_a_device_writes_is_believed(said: bytes, reader: Reader) -> None:
+    line = b"# br-lan 0a0000000066 ipv4 broken\\x20%b 1700000000 c0a80142 32 192.168.1.66/32\n"
+    forged = said.replace(b"\xff", b"\n# br-lan 0a0000000066 ipv4 x 1 1 32 192.168.1.66/32\n")
+    assert reader(line % forged[:255], DOMAINS, "x").entries == ()
+
+
+@given(
+    st.binary(min_size=3, max_size=130), st.integers(0, 2**32 - 1),
+    st.from_regex(r"\A[a-z][a-z0-9]{0,20}\Z"), st.integers(1, 2**40),
+    st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=8),
+)  # fmt: skip
+def test_what_odhcpd_writes_is_read(
+    duid: bytes, iaid: int, name: str, until: int, hosts: list[int]
+) -> None:
+    addresses = [str(ipaddress.IPv6Address((0xFD << 120) + host)) for host in hosts]
+    line = f"# br-lan {duid.hex()} {iaid:x} {name} {until} {hosts[0]:x} 128 "
+    line += " ".join(f"{address}/128" for address in addresses)
+    read = read_leases(line.encode(), ("lan",), "x")
+    assert [(e.host.address, e.expires, e.host.names) for e in read.entries] == [
+        (address, until, (f"{name}.lan", f"{name}.local")) for address in addresses
+    ]
 
 
 WORDS = st.sampled_from(
     b"duid 0 1700000000 aa:bb:cc:dd:ee:ff 192.168.1.20 fd00::1 printer * T1 a.b.c xn--".split()
-    + [b"#", b"%", b"\n", b"\r", b"\0", b"\x85", b"\xff"]
+    + b"br-lan 00030001 ipv4 - -1 20 128 fd00::20/128 192.168.1.20/32 broken\\x20x".split()
+    + [b"\n# br-lan", b"#", b"%", b"\n", b"\r", b"\0", b"\x85", b"\xff"]
 )
 SOUP = st.one_of(
     st.binary(max_size=300), st.lists(WORDS, max_size=40).map(lambda words: b" ".join(words))

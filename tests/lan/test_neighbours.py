@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 
 from acmeiot.lan.hostfiles import MAX_ENTRIES, Reading, read_hosts
-from acmeiot.lan.neighbours import MAX_NEIGHBOURS, KernelTable, TableFile, Tables
+from acmeiot.lan.neighbours import (
+    MAX_FILES,
+    MAX_NEIGHBOURS,
+    KernelTable,
+    TableFile,
+    TableFiles,
+    Tables,
+)
 from acmeiot.lan.netlink import Neighbour
 from tests.lan.fakes import FakeClock, FakeEvents
+from tests.lan.test_hostfiles import ODHCPD
 
 LEASE = "2000000 aa:bb:cc:00:00:20 192.168.1.20 printer *\n"
 
@@ -152,7 +160,7 @@ def test_too_long(tmp_path: Path, events: FakeEvents) -> None:
     assert events.lines[0].endswith("is too long, its end was ignored")
 
 
-# -- the kernel's table
+# -- files that a pattern names
 
 
 @dataclass
@@ -164,6 +172,59 @@ class Ticking(FakeClock):
     def monotonic(self) -> float:
         """Return the test's seconds."""
         return self.passed
+
+
+def test_files_of_a_pattern_come_and_go(tmp_path: Path, events: FakeEvents) -> None:
+    """They are looked for once a second, and what is known of one is kept."""
+    folder, clock = tmp_path / "hosts", Ticking()
+    tables = Tables([tmp_path / "*.leases"], [folder / "*"], ["lan"], clock, events)
+    assert tables.sources() == (f"lease files {tmp_path}/*.leases", f"hosts files {folder}/*")
+    assert tables.named("lamp.lan") == []
+    folder.mkdir()
+    (folder / "folder").mkdir()
+    write(folder / "odhcpd", "192.168.1.20 lamp\n")
+    write(folder / ".odhcpd", "192.168.1.66 lamp\n")
+    write(tmp_path / "odhcpd.leases", ODHCPD.decode())
+    clock.passed = 0.9
+    assert tables.named("lamp.lan") == []
+    clock.passed = 1.0
+    said = f"hosts file {folder}/odhcpd"
+    assert [(host.address, host.source) for host in tables.named("lamp.lan")] == [
+        ("192.168.1.20", said)
+    ]
+    assert [host.mac for host in tables.at("192.168.1.25")] == ["0a:bb:0c:00:00:25"]
+    write(folder / "dhcp.cfg01", "192.168.1.21 lamp\n")
+    (folder / "odhcpd").unlink()
+    assert tables.named("lamp.lan") == []
+    clock.passed = 2.0
+    assert [host.address for host in tables.named("lamp.lan")] == ["192.168.1.21"]
+    gone = f"debug lan {said}: cannot be read: No such file or directory"
+    assert events.lines[1:] == [gone]
+
+
+def test_a_file_of_a_pattern_is_read_once(tmp_path: Path, events: FakeEvents) -> None:
+    write(tmp_path / "a", "192.168.1.20 a.lan\n")
+    clock, parser = Ticking(), Counted()
+    files = TableFiles(tmp_path / "[a-z]", "hosts file", parser, ["lan"], clock, events)
+    for clock.passed in (0.0, 1.0, 5.0):
+        assert ["a.lan" in each.snapshot().by_name for each in files.files()] == [True]
+    assert parser.reads == 1
+
+
+def test_a_pattern_is_bounded(tmp_path: Path, events: FakeEvents) -> None:
+    for number in range(MAX_FILES + 1):
+        write(tmp_path / f"{number:03}", f"192.168.1.20 a{number}.lan\n")
+    clock = Ticking()
+    tables = Tables([], [tmp_path / "*"], ["lan"], clock, events)
+    assert tables.named(f"a{MAX_FILES - 1}.lan")
+    assert not tables.named(f"a{MAX_FILES}.lan")
+    clock.passed = 1
+    assert not tables.named(f"a{MAX_FILES}.lan")
+    said = f"{MAX_FILES + 1} files, only the first {MAX_FILES} are read"
+    assert events.lines == [f"warning lan hosts files {tmp_path}/*: {said}"]
+
+
+# -- the kernel's table
 
 
 @dataclass
