@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from acmeiot.protocol.dnssd import Record
 Json = dict[str, Any]
 
 _GUESSED: Final = (443, 8555)  # the ports that a client tries by itself
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 _DEBIAN: Final = (Path("/etc/dnsmasq.conf"), Path("/etc/dnsmasq.d"))
 
 
@@ -99,9 +101,15 @@ def made(settings: Config, about: Json, before: Announced | None) -> Plan:
 def _described(
     settings: Config, about: Json
 ) -> tuple[Advertisement, dict[str, tuple[Record, ...]]]:
-    """Return what DHCP and DNS are to tell of the server."""
+    """Return what DHCP and DNS are to tell of the server.
+
+    It becomes part of what other programs read as root, and the server that says it need not be:
+    nothing that it says is taken as it is.
+    """
     url = urlsplit(about["directory"])
     port, root = url.port or 443, about["root"]["sha256"]
+    if not dhcp.is_path(url.path) or not _SHA256.fullmatch(root):
+        raise AgentError(f"the server says of itself {url.path[:80]!a} and sha256:{root[:80]!a}")
     try:
         dhcp.server_name(url.hostname or "")
     except dhcp.BadOption:
@@ -109,17 +117,24 @@ def _described(
             f"the server goes by {url.hostname}, and needs a full name: set one that this network "
             "resolves to it (`acmeiot serve --name router.lan`), and start it again"
         ) from None
-    known = about["server"]["names"]
+    known = [_canonical(name) for name in about["server"]["names"]]
     fqdn = known[0]
     if settings.dhcp_details:
         ad = dhcp.Advertisement(fqdn, url.path, bytes.fromhex(root), port)
     else:
         ad = dhcp.Advertisement(fqdn, port=None if port in _GUESSED else port)
     records = {}
-    for domain in about["domains"]:
+    for domain in map(_canonical, about["domains"]):
         host = next((name for name in known if names.under(name, domain)), fqdn)
         records[domain] = dnssd.records(domain, host, port, url.path, root)
     return ad, records
+
+
+def _canonical(name: str) -> str:
+    try:
+        return names.dns(name).value
+    except names.BadName as error:
+        raise AgentError(f"the server says of itself: {error}") from None
 
 
 def _dnsmasq(settings: Config, plan: Plan) -> tuple[Path | None, Server]:

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from acmeiot.announcing.plan import made
+from acmeiot.client.errors import AgentError
+from acmeiot.config import Config
 from tests.lan.test_odhcpd import commit, stub
 from tests.web.running import NAMES, Running, acmeiot
 
@@ -337,6 +340,39 @@ def test_a_server_without_a_name(tmp_path: Path) -> None:
         running.stop()
     assert said.startswith("1 acmeiot: the server goes by ")
     assert "(`acmeiot serve --name router.lan`), and start it again" in said
+
+
+HONEST: dict[str, Any] = {
+    "directory": "https://router.lan:8555/acme/directory",
+    "root": {"sha256": "5f" * 32},
+    "server": {"names": ["router.lan"]},
+    "domains": ["lan"],
+    "directory_object": {},
+}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"domains": ["lan\ndhcp-script=/tmp/x"]},
+        {"domains": ['lan",evil.example,"']},
+        {"server": {"names": ["router.lan", 'a\ndhcp-script=/tmp/x"lan']}},
+        {"directory": 'https://router.lan:8555/acme",dhcp-script=/tmp/x'},
+        {"directory": "https://router.lan:8555"},
+        {"root": {"sha256": '5f"\ndhcp-script=/tmp/x'}},
+        {"root": {"sha256": "5F" * 32}},
+    ],
+)
+def test_a_server_that_was_broken_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: dict[str, Any]
+) -> None:
+    """It is no root, and dnsmasq would run as root what it had written into its configuration."""
+    monkeypatch.setattr("acmeiot.lan.dnsmasq.program", lambda: None)
+    monkeypatch.setattr("acmeiot.lan.odhcpd.Uci.here", lambda: None)
+    assert len(made(Config(), HONEST, None).records) == 7
+    with pytest.raises(AgentError, match=r"^the server says of itself") as caught:
+        made(Config(), {**HONEST, **lie}, None)
+    assert str(caught.value).isprintable()
 
 
 # -- OpenWrt: odhcpd beside dnsmasq
