@@ -32,7 +32,7 @@ file == 1 || FILENAME == ARGV[1] {
 	n = words($0)
 	if (n == 0) next
 	if (W[1] == "config") {
-		id = n > 2 ? W[3] : sprintf("cfg%02x%s", ++anonymous, "411c")
+		sections++; id = n > 2 ? W[3] : sprintf("cfg%02x%s", sections, "411c")
 		if (!there(id)) put("section", id, W[2], "")
 	} else if (W[1] == "option") { drop(id, W[2]); put("option", id, W[2], W[3]) }
 	else if (W[1] == "list") put("list", id, W[2], W[3])
