@@ -170,6 +170,8 @@ def trusting(*roots: Root) -> ssl.SSLContext:
     """Return a context for clients: TLS 1.2 or later, names checked, these roots and no others."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # An end without TLS's own goodbye may be an attacker's. Older Pythons let it pass by default.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     for root in roots:
         context.load_verify_locations(cadata=root.der)
     return context

@@ -70,7 +70,7 @@ def test_a_desktop_without_the_program_and_a_program_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # A command that ran in this process before may have made the log quieter.
-    caplog.set_level("WARNING", logger="acmeiot")
+    caplog.set_level("WARNING", logger="acmeiot.trust")
     show = screen("false")
     assert show is not None
     show("title", "text")
