@@ -164,13 +164,12 @@ class Http:
             try:
                 connection.request(method, path, body, fields)
                 answer = connection.getresponse()
-            except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
-                self.close()
-                if not kept:  # a server may close what was idle, at any moment
-                    raise Unreachable(f"{url}: the server broke off: {tls_reason(error)}") from None
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                raise _failure(url, error) from None
+                if not _broke_off(error):
+                    raise _failure(url, error) from None
+                if not kept:  # a server may close what was idle, at any moment
+                    raise Unreachable(f"{url}: the server broke off: {tls_reason(error)}") from None
             else:
                 return self._read(url, answer)
 
@@ -230,6 +229,13 @@ class _Kept:
     place: Place
     connection: http.client.HTTPSConnection
     stream: _Stream
+
+
+def _broke_off(error: Exception) -> bool:
+    """Tell whether the server ended the connection; older Pythons have no class for it."""
+    ends = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    unexpected = getattr(error, "reason", None) == "UNEXPECTED_EOF_WHILE_READING"
+    return isinstance(error, ends) or unexpected
 
 
 def _failure(url: str, error: Exception) -> AgentError:
