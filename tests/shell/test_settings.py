@@ -55,10 +55,7 @@ def test_the_defaults(router: Router, tmp_path: Path) -> None:
         "pairing_window": 3600,
         "leaf_days": 30,
         "lease_files": ["/tmp/dhcp.leases"],
-        "hosts_files": [
-            "/etc/hosts", "/tmp/hosts/dhcp.cfg01411c", "/tmp/hosts/odhcpd",
-            "/tmp/hosts/odhcpd.hosts.lan",
-        ],
+        "hosts_files": ["/etc/hosts", "/tmp/hosts/*"],
         "dhcp_number": 0,
         "status_file": "/var/run/acmeiot/server/status.json",
         "announced": [
@@ -113,6 +110,15 @@ def test_the_router_s_own_domain_and_name(router: Router) -> None:
     assert (found["domain"], found["name"]) == (["fritz.box"], ["router.fritz.box"])
     router.uci("dhcp.@dnsmasq[0].domain=local")
     assert made(router)["domain"] == ["lan"]
+
+
+def test_every_table_of_leases(router: Router) -> None:
+    """A second dnsmasq has its own; from 25.12 on so has odhcpd; a path with blanks is none."""
+    router.uci("dhcp.work=dnsmasq", "dhcp.work.leasefile=/tmp/dhcp.leases.work")
+    router.uci("dhcp.odd=dnsmasq", "dhcp.odd.leasefile=/tmp/a b", "dhcp.odhcpd.leasefile=")
+    assert made(router)["lease_files"] == [
+        "/tmp/dhcp.leases", "/tmp/dhcp.leases.work", "/tmp/odhcpd.leases",
+    ]  # fmt: skip
 
 
 def test_ipv6_only(router: Router) -> None:

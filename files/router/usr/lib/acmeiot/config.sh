@@ -74,7 +74,7 @@ write_config() {
 		echo "pairing_window = $PAIRING_WINDOW"
 		echo "leaf_days = $LEAF_DAYS"
 		echo "lease_files = $(quoted_list $(lease_files))"
-		echo "hosts_files = $(quoted_list $(hosts_files))"
+		echo "hosts_files = $(quoted_list /etc/hosts '/tmp/hosts/*')"
 		echo "dhcp_number = $DHCP_NUMBER"
 		echo "status_file = $(quoted "$STATUS")"
 		echo "announced = $(quoted_list $(memories))"
@@ -99,25 +99,15 @@ memories() {
 }
 
 lease_files() {
-	local section found
+	local section
 	for section in $(dnsmasq_sections); do
-		found=$(uci -q get "dhcp.$section.leasefile") || found=/tmp/dhcp.leases
-		case "$found" in
-			*[!A-Za-z0-9/._-]*) ;; # a path with blanks would be two
-			*) echo "$found" ;;
-		esac
-	done | sort -u
+		uci -q get "dhcp.$section.leasefile" || echo /tmp/dhcp.leases
+	done | plain_paths
+	# Up to 24.10 among the hosts, which are read as such; later in a file of their own.
+	{ uci -q get dhcp.odhcpd.leasefile || echo /tmp/odhcpd.leases; } |
+		grep -v '^/tmp/hosts/' | plain_paths
 }
 
-# Those that there may be: dnsmasq's own tables, and odhcpd's up to 24.10 and after.
-hosts_files() {
-	local each
-	echo /etc/hosts
-	for each in $(dnsmasq_sections); do
-		echo "/tmp/hosts/dhcp.$each"
-	done
-	uci -q get dhcp.odhcpd.leasefile | grep '^/tmp/hosts/[A-Za-z0-9._-]*$'
-	for each in $NETWORKS; do
-		echo "/tmp/hosts/odhcpd.hosts.$each"
-	done
+plain_paths() { # each once, and none with blanks, that would be two
+	grep -x '/[A-Za-z0-9/._-]*' | sort -u
 }
