@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 FUZZ_SECONDS ?= 6
+RIG_ARCHES ?= aarch64 x86_64
 
 PY := .venv/bin/python
 PIP := PYTHONWARNINGS=ignore .venv/bin/python -m pip --quiet --disable-pip-version-check

@@ -21,7 +21,7 @@ from tests.rig.router import DebianRouter
 from tests.rig.switch import Switch
 from tests.rig.target import Target
 
-ARCHES: Final = os.environ.get("RIG_ARCHES", "aarch64 x86_64").split()
+ARCHES: Final = (os.environ.get("RIG_ARCHES") or "aarch64 x86_64").split()
 IMAGE: Final = os.environ.get("OPENWRT_IMAGE", "")
 ROOT: Final = os.environ.get("OPENWRT_ROOT", "")
 PKGS: Final = os.environ.get("OPENWRT_PKGS", "")
