@@ -16,7 +16,8 @@ UNIT := tests $(foreach suite,$(SUITES),--ignore=tests/$(suite))
 ONCE := client/test_command client/test_discovery_on_lan client/test_probe device/test_power_cut \
 	lan/test_announce lan/test_dnsmasq openwrt/test_ipk trust/stores/test_debian
 ENDS := $(UNIT) $(foreach file,$(ONCE),--ignore=tests/$(file).py)
-PARALLEL := --numprocesses=logical --dist=loadfile
+# More than cores: the tests wait for programs more than they work.
+PARALLEL := --numprocesses=4 --dist=loadfile
 COVERED := $(foreach room,protocol core,$(if $(wildcard acmeiot/$(room)),--cov=acmeiot.$(room)))
 
 help: ## list the verbs
