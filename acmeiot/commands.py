@@ -11,7 +11,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from acmeiot import durable
 from acmeiot.config import SOCKET
@@ -291,7 +291,7 @@ def restore(args: Namespace) -> None:
 
     try:
         with Path(args.file).open("rb") as file:
-            sealed = file.read(MAX_SEALED + 1)  # `unseal` refuses what is longer
+            sealed = _bounded(file, MAX_SEALED + 1)  # `unseal` refuses what is longer
     except OSError as error:
         raise CommandError(f"cannot read {args.file}: {error.strerror}") from None
     try:
@@ -305,6 +305,14 @@ def restore(args: Namespace) -> None:
     if kept:
         lines.append(f"the state from before is kept in {kept}")
     _show(args, answer, lambda _: lines)
+
+
+def _bounded(file: BinaryIO, most: int) -> bytes:
+    """Read a file's beginning; `read(most)` would take so much memory at once."""
+    content = bytearray()
+    while len(content) < most and (block := file.read(min(1 << 16, most - len(content)))):
+        content += block
+    return bytes(content)
 
 
 def _passphrase(args: Namespace, *, twice: bool) -> str:

@@ -18,9 +18,9 @@ from typing import Final
 MAGIC: Final = b"acmeiot-backup-1\n"
 MAX_SEALED: Final = 128 << 20
 MIN_PASSPHRASE: Final = 8
-# 128 * r * n = 32 MiB and about 0.1 s on a PC, 1 s on a router: what a router of 256 MB can spare
-# for a moment, and what makes each guess dear. Version 1 means these numbers.
-_N, _R, _P = 2**15, 8, 1
+# 128 * r * n = 8 MiB, ten times over: a router of 128 MiB has no more to spare beside its server,
+# and time makes each guess dear instead of memory. Version 1 means these numbers.
+_N, _R, _P = 2**13, 8, 10
 _HEADER: Final = struct.Struct(f">{len(MAGIC)}s16s16s12sQ")
 _TAG: Final = 16
 
