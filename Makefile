@@ -32,7 +32,7 @@ demo: .venv/test-ready ## a whole home in network namespaces: a printer and a la
 
 check: lint unit ## ruff, mypy, import arrows and unit tests with the newest libraries: run this often
 
-test: peers lint unit unit-openwrt unit-next fuzz shell interop home rig ## everything that CI runs
+test: peers lint unit unit-openwrt unit-next fuzz interop home rig ## everything that CI runs
 
 lint: .venv/test-ready
 	.venv/bin/ruff check .
@@ -59,11 +59,8 @@ fuzz: .venv/test-ready
 interop: peers .venv/test-ready .venv-certbot/ready
 	$(PY) -m pytest $(wildcard tests/crash tests/hostile) tests/interop
 
-home: peers .venv/test-ready .venv-certbot/ready ## whole homes in network namespaces, with DHCP clients, browser and rogues
-	$(PY) -m pytest $(PARALLEL) tests/home
-
-shell: peers .venv/test-ready ## the router's and the agents' scripts under busybox ash
-	$(PY) -m pytest $(PARALLEL) tests/shell
+home: peers .venv/test-ready .venv-certbot/ready ## whole homes in network namespaces, with DHCP clients, browser and rogues; the scripts under busybox ash
+	$(PY) -m pytest $(PARALLEL) tests/home tests/shell
 
 bench: peers .venv/test-ready ## whole issuances beside Caddy and Pebble, in one run; ARGS="--rounds 9" for steadier figures
 	@$(PY) -m tests.bench $(ARGS)
