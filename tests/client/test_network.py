@@ -304,7 +304,11 @@ def test_watch(lan: Lan, words: list[str]) -> None:
 
 def test_watch_ends(lan: Lan) -> None:
     """What is no change is none; the wait is as long as asked."""
-    seen, spent = lan.call("laptop", changed, ["link", "show"], 0.5)
+    # A LAN just made still has things to say: addresses are checked, routers found.
+    for _ in range(10):
+        seen, spent = lan.call("laptop", changed, ["link", "show"], 0.5)
+        if not seen:
+            break
     assert (seen, spent >= 0.5) == (False, True)
 
 

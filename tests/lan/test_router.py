@@ -101,7 +101,7 @@ def test_mac_of_nobody(network: Network) -> None:
     route(network, "default", "via", "192.168.1.1")
     mac, seconds = network.call("laptop", timed, "192.168.1.99", 0.4)
     assert mac is None
-    assert 0.4 <= seconds < 2
+    assert 0.4 <= seconds < 10  # and not for ever, however busy the machine
 
 
 def test_mac_of_a_replaced_router(network: Network) -> None:
