@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import re
 import shutil
-import sys
 import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 from acmeiot import __version__
+from tests.openwrt.maker import TOP, ipk
 from tests.rig.image import WORK
 
-TOP: Final = Path(__file__).parents[2]
 NEXT_VERSION: Final = f"{__version__}.1"
 
 
@@ -30,17 +27,6 @@ class Built:
     server: Path
     luci: Path
     upgrade: Path
-
-
-def ipk() -> ModuleType:
-    """Return openwrt/ipk.py, which is no part of a Python package."""
-    spec = importlib.util.spec_from_file_location("ipk", TOP / "openwrt/ipk.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ipk"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def built() -> Built:
