@@ -143,7 +143,7 @@ def pebble_server(
     }
     (work / "pebble.json").write_text(json.dumps({"pebble": config}))
     environment = {
-        **os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "20",
+        **os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "5",
         "PEBBLE_AUTHZREUSE": "0", "PEBBLE_ALTERNATE_ROOTS": "2",
     }  # fmt: skip
     with (work / "log").open("wb") as log:

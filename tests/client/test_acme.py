@@ -342,10 +342,10 @@ def test_nonces_that_are_none(play: Play, nonce: str) -> None:
 
 
 def test_pebbles_refusals(pebble: Place) -> None:
-    """Pebble refuses a fifth of all good nonces; nobody notices."""
+    """Pebble refuses one good nonce in twenty; nobody notices."""
     client = pebble.client()
     client.register()
-    for _ in range(20):
+    for _ in range(60):
         client.update([])
 
 
