@@ -66,7 +66,7 @@ def core(config: Config, known_as: Names, outside: Outside) -> Core:
     rule = _rule(config)
     policy = _policy(config, known_as)
     limits = Limits(clock, enabled=config.limits == "on")
-    ownership = Ownership(rule, lan, config.allow_loopback)
+    ownership = Ownership(rule, lan, store.tie, config.allow_loopback)
     devices = Devices(store, lan, clock, random, events, cast(Approval, config.approval), rule)
     accounts = Accounts(
         store, clock, random, events, policy, limits,

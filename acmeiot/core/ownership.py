@@ -1,7 +1,9 @@
 """Whose name is it? The lease policy of design decision 5, and the addresses a proof may use.
 
 Under `lease` a name needs an entry in this LAN's tables, and the request must come from the very
-device that has it: the same address, or the same MAC (a device has IPv4 and IPv6 addresses).
+device that has it: the same address, or the same MAC (a device has IPv4 and IPv6 addresses). A
+router keeps its leases in memory and its devices ask again hours after it started; until then the
+MAC that a name is tied to stands in for the entry. Who forges a MAC gets its lease as well.
 Under `challenge` the ACME challenge alone proves it. In both, a proof is only ever sought at an
 address of this LAN that is not this server itself (specs 6: SSRF), and under no name is a public
 resolver asked.
@@ -10,12 +12,13 @@ resolver asked.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from acmeiot.core.ports import Lan
-from acmeiot.core.records import Host
-from acmeiot.protocol.errors import ConnectionFailed, RejectedIdentifier
+from acmeiot.core.records import Host, NameTie
+from acmeiot.protocol.errors import ConnectionFailed, DnsFailed, RejectedIdentifier
 from acmeiot.protocol.names import Identifier, IPAddress, is_lan
 
 _MAX_ADDRESSES: Final = 8
@@ -29,10 +32,14 @@ class NameConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Decide whether a requester may prove a name, and where the proof may be sought."""
+    """Decide whether a requester may prove a name, and where the proof may be sought.
+
+    `tie` returns to whom a full name was last issued, None if to nobody.
+    """
 
     rule: OwnershipRule
     lan: Lan
+    tie: Callable[[str], NameTie | None]
     allow_loopback: bool = False
 
     def check(self, identifier: Identifier, remote: str) -> None:
@@ -49,8 +56,9 @@ class Ownership:
             return
         hosts = self.lan.hosts_named(identifier.base.value)
         if not hosts:
-            raise self._unknown(identifier)
-        if not any(self._same_device(host.address, remote) for host in hosts):
+            if not self._tied_to(identifier, remote):
+                raise self._unknown(identifier)
+        elif not any(self._same_device(host.address, remote) for host in hosts):
             raise self._of_another(identifier, hosts, remote)
 
     def _same_device(self, address: str, remote: str) -> bool:
@@ -58,6 +66,13 @@ class Ownership:
             return True
         mac = self.lan.mac_of(address)
         return mac is not None and mac == self.lan.mac_of(remote)
+
+    def _tied_to(self, identifier: Identifier, remote: str) -> bool:
+        """Tell whether the requester's MAC had the name already; never where a table knows it."""
+        if self.rule != "lease" or self.lan.hosts_named(identifier.base.value):
+            return False
+        tie = self.tie(identifier.base.value)
+        return tie is not None and tie.mac is not None and tie.mac == self.lan.mac_of(remote)
 
     def _unknown(self, identifier: Identifier) -> RejectedIdentifier:
         label = identifier.base.value.partition(".")[0]
@@ -84,7 +99,12 @@ class Ownership:
         Raise NameConflict when two sources disagree, DnsFailed when nobody knows the name,
         ConnectionFailed when it leads somewhere that is not a device of this LAN.
         """
-        found = self._lookup(identifier)
+        try:
+            found = self._lookup(identifier)
+        except DnsFailed:
+            if not self._tied_to(identifier, remote):
+                raise
+            found = [ipaddress.ip_address(remote)]
         allowed = [address for address in found if self._refusal(address) is None]
         if self.rule == "lease":
             allowed = [a for a in allowed if self._same_device(str(a), remote)]

@@ -72,7 +72,7 @@ class Home:
             store, clock, rand, events, chosen.policy, self.limits, chosen.accounts
         )
         self.gate = Gate(self.nonces, self.accounts, self.limits)
-        self.ownership = Ownership(chosen.rule, self.lan, chosen.allow_loopback)
+        self.ownership = Ownership(chosen.rule, self.lan, self.store.tie, chosen.allow_loopback)
         self.devices = Devices(store, self.lan, clock, rand, events, chosen.approval, chosen.rule)
         self.authorizations = Authorizations(
             store, clock, rand, events, self.limits, self.ownership, self.devices, self.lan,

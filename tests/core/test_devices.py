@@ -384,6 +384,16 @@ def test_the_same_mac_with_a_new_account_is_the_same_device(asking: Home, printe
     assert tie(asking, "printer.lan").account_id == again.account.id
 
 
+def test_a_device_renews_after_the_routers_restart(asking: Home, printer: Client) -> None:
+    """The leases were in the router's memory, and the printer asks for its own in hours."""
+    other = rival(asking)
+    asking.lan.hosts.clear()
+    asking.clock.wait(DAY)
+    assert printer.obtain(*BOTH).account_id == printer.account.id
+    with pytest.raises(RejectedIdentifier, match="no lease"):
+        other.order(*BOTH)
+
+
 def test_two_unknown_macs_are_not_one_device(asking: Home) -> None:
     asking.devices.open_window(3600)
     first = asking.client("cam", "192.168.1.40", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acmeiot.core.ownership import NameConflict, Ownership
-from acmeiot.core.records import Host
+from acmeiot.core.records import Host, NameTie
 from acmeiot.protocol import names
 from acmeiot.protocol.errors import ConnectionFailed, DnsFailed, RejectedIdentifier
 from acmeiot.protocol.names import Identifier
@@ -24,14 +24,20 @@ def lan() -> FakeLan:
     return lan
 
 
+def tie(name: str) -> NameTie | None:
+    """Say to whom names were last issued: the printer's to the printer, the nas's before MACs."""
+    owners = {"printer.lan": "02::20", "printer.local": "02::20", "nas.lan": None}
+    return NameTie(name, "a", "d", owners[name], 1, 1) if name in owners else None
+
+
 @pytest.fixture
 def lease(lan: FakeLan) -> Ownership:
-    return Ownership("lease", lan)
+    return Ownership("lease", lan, tie)
 
 
 @pytest.fixture
 def challenge(lan: FakeLan) -> Ownership:
-    return Ownership("challenge", lan)
+    return Ownership("challenge", lan, tie)
 
 
 def dns(name: str) -> Identifier:
@@ -95,6 +101,53 @@ def test_under_challenge_the_proof_alone_decides(challenge: Ownership) -> None:
         challenge.check(wanted, "192.168.1.99")
 
 
+# After the router's restart: its leases were in memory
+
+
+@pytest.mark.parametrize("name", ["printer.lan", "printer.local"])
+@pytest.mark.parametrize("remote", [PRINTER, "fd00::20"])
+def test_the_mac_that_had_the_name_still_has_it(
+    lan: FakeLan, lease: Ownership, name: str, remote: str
+) -> None:
+    lan.hosts.clear()
+    lease.check(dns(name), remote)
+    assert lease.addresses(dns(name), remote) == (names.ip(remote).address,)
+
+
+@pytest.mark.parametrize("name", ["printer.lan", "nas.lan", "scanner.lan"])
+def test_without_a_lease_no_other_mac_has_it(lan: FakeLan, lease: Ownership, name: str) -> None:
+    """Neither another device, nor one without a MAC for a name that was tied to none."""
+    lan.hosts.clear()
+    for remote in (NAS, "192.168.1.99"):
+        with pytest.raises(RejectedIdentifier, match="no lease and no hosts entry"):
+            lease.check(dns(name), remote)
+        with pytest.raises(DnsFailed):
+            lease.addresses(dns(name), remote)
+
+
+def test_a_new_lease_is_worth_more_than_what_was(lan: FakeLan, lease: Ownership) -> None:
+    lan.hosts = [Host(NAS, ("printer.lan",), "02::30", "lease file")]
+    with pytest.raises(RejectedIdentifier, match="belongs to"):
+        lease.check(dns("printer.lan"), PRINTER)
+    lan.elsewhere["printer.lan"] = (NAS,)
+    with pytest.raises(ConnectionFailed):
+        lease.addresses(dns("printer.lan"), PRINTER)
+
+
+def test_what_answers_for_the_name_is_asked(lan: FakeLan, lease: Ownership) -> None:
+    lan.hosts.clear()
+    lan.elsewhere["printer.local"] = ("192.168.1.21", NAS)
+    assert lease.addresses(dns("printer.local"), PRINTER) == (names.ip("192.168.1.21").address,)
+
+
+def test_where_the_proof_decides_nobody_is_asked_for_a_name_that_leads_nowhere(
+    lan: FakeLan, challenge: Ownership
+) -> None:
+    lan.hosts.clear()
+    with pytest.raises(DnsFailed):
+        challenge.addresses(dns("printer.lan"), PRINTER)
+
+
 # Where a proof is sought (specs 6: SSRF)
 
 
@@ -126,7 +179,7 @@ def test_ipv6_is_asked_first_and_few(lan: FakeLan, challenge: Ownership) -> None
 )
 @pytest.mark.parametrize("rule", ["lease", "challenge"])
 def test_no_proof_is_sought_elsewhere(lan: FakeLan, rule: str, address: str, why: str) -> None:
-    ownership = Ownership(rule, lan)  # type: ignore[arg-type]
+    ownership = Ownership(rule, lan, tie)  # type: ignore[arg-type]
     lan.elsewhere["printer.lan"] = (address,)
     with pytest.raises(ConnectionFailed, match="leads to no address") as caught:
         ownership.addresses(dns("printer.lan"), address)
@@ -149,7 +202,7 @@ def test_under_challenge_any_device_is_asked(challenge: Ownership) -> None:
 
 
 def test_loopback_and_own_addresses_where_tests_allow_them(lan: FakeLan) -> None:
-    ownership = Ownership("challenge", lan, allow_loopback=True)
+    ownership = Ownership("challenge", lan, tie, allow_loopback=True)
     lan.elsewhere["printer.lan"] = ("127.0.0.1", "192.168.1.1", "8.8.8.8")
     found = [str(a) for a in ownership.addresses(dns("printer.lan"), PRINTER)]
     assert found == ["127.0.0.1", "192.168.1.1"]  # and a public one never
