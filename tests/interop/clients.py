@@ -6,10 +6,12 @@ is a PEM file of the certificate with its chain.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.home import NAMESERVER, UPDATE_KEY, UPDATE_SECRET, Home
 
-CERTBOT = Path(__file__).parents[2] / ".venv-certbot/bin/certbot"
+_PROJECT = Path(__file__).parents[2]
+CERTBOT = _PROJECT / ".venv-certbot/bin/certbot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,9 @@ class Certbot(Client):
 
 
 class Lego(Client):
-    """lego, which names its files after the first name asked for."""
+    """Debian 12's lego, which names its files after the first name asked for."""
+
+    program: ClassVar[str | Path] = "lego"
 
     def run(self, how: list[str], *names: str, eab: tuple[str, str] | None = None) -> Path:
         """Run `lego run`; `how` is the challenge's switches. Return the chain's file."""
@@ -94,7 +98,7 @@ class Lego(Client):
 
     def _lego(self, *words: str) -> None:
         self.home.printer.run(
-            *("lego", "--server", self.directory, "--path", self.state, "--accept-tos"),
+            *(self.program, "--server", self.directory, "--path", self.state, "--accept-tos"),
             *("--email", "owner@router.lan", "--key-type", "ec384", *words),
             env={
                 "LEGO_CA_CERTIFICATES": str(self.root),
@@ -106,6 +110,12 @@ class Lego(Client):
                 "RFC2136_SEQUENCE_INTERVAL": "1",
             },
         )
+
+
+class LaterLego(Lego):
+    """A later Debian's lego; it knows what an address is."""
+
+    program = _PROJECT / ".peers/lego/usr/bin/lego"
 
 
 class Uacme(Client):

@@ -1,11 +1,11 @@
-"""lego against the server, over each challenge."""
+"""lego, Debian 12's and a later one, against the server, over each challenge."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.interop import chain
-from tests.interop.clients import Lego
+from tests.interop.clients import LaterLego, Lego
 from tests.interop.home import PRINTER, Home
 from tests.interop.server import Server
 
@@ -13,10 +13,11 @@ BOTH = ("printer.lan", "printer.local")
 HTTP, TLS, DNS = ["--http"], ["--tls"], ["--dns", "rfc2136"]
 
 
-@pytest.fixture
-def lego(home: Home, strict: Server, state: Path) -> Lego:
+@pytest.fixture(params=[Lego, LaterLego])
+def lego(request: pytest.FixtureRequest, home: Home, strict: Server, state: Path) -> Lego:
     """A lego that knows the strict server."""
-    return Lego(home, strict.directory, strict.root, state)
+    made: Lego = request.param(home, strict.directory, strict.root, state)
+    return made
 
 
 @pytest.mark.parametrize("how", [HTTP, TLS, DNS], ids=["http-01", "tls-alpn-01", "dns-01"])
@@ -31,6 +32,14 @@ def test_obtain_renew_revoke(strict: Server, lego: Lego, how: list[str]) -> None
     assert first.status() == "good"
 
 
+@pytest.mark.parametrize("how", [HTTP, TLS], ids=["http-01", "tls-alpn-01"])
+@pytest.mark.parametrize("lego", [LaterLego], indirect=True)
+def test_address(strict: Server, lego: Lego, how: list[str]) -> None:
+    """RFC 8738: beside the names."""
+    chain.read(strict, lego.run(how, *BOTH, PRINTER)).assert_good(*BOTH, PRINTER)
+
+
+@pytest.mark.parametrize("lego", [Lego], indirect=True)
 def test_address_sent_as_a_name(lego: Lego) -> None:
     """RFC 8738 3: this lego calls an address a DNS name; the refusal says what it must be."""
     with pytest.raises(AssertionError, match=r"192\.168\.1\.20.*\bip\b"):
