@@ -37,7 +37,7 @@ from acmeiot.web.serve import Limits as WebLimits
 from acmeiot.web.serve import Server
 from acmeiot.web.site import Site
 from acmeiot.web.trust import TrustRoutes
-from acmeiot.wiring import Outside, authority, core, lan_facts
+from acmeiot.wiring import Outside, authority, core, lan_facts, served
 
 TLS_FILE: Final = "tls/server.pem"  # the server's own key and chain
 _UPKEEP: Final = 3600  # seconds
@@ -73,7 +73,8 @@ class Daemon:
         self._in_doubt = False
         self._audit_broken_at: int | None = None  # when `status` was last asked for
         self._runner = ThreadRunner()
-        self._server = Server(threads=config.threads, limits=_web_limits(config))
+        admits = served(config, clock, events).admits
+        self._server = Server(threads=config.threads, limits=_web_limits(config), admits=admits)
         outside = Outside(store, clock, events, issuer, lan, self._runner)
         self._core = core(config, known_as, outside)
         self._publisher = Publisher(issuer, store, clock)

@@ -29,6 +29,7 @@ from acmeiot.identity import Names
 from acmeiot.lan.multicast import MulticastDns
 from acmeiot.lan.neighbours import Tables, matching
 from acmeiot.lan.resolve import LanFacts
+from acmeiot.lan.served import ServedNetworks
 from acmeiot.lan.unicast import Server as Resolver
 from acmeiot.lan.unicast import UnicastDns, system_servers
 from acmeiot.runner import ThreadRunner
@@ -130,6 +131,16 @@ def lan_facts(config: Config, clock: Clock, events: Events) -> LanFacts:
         raise ConfigError(f"resolver: {error}") from None
     multicast = MulticastDns() if config.mdns and not given else None
     return LanFacts(tables, UnicastDns(given or system_servers()), multicast, forced=bool(given))
+
+
+def served(config: Config, clock: Clock, events: Events) -> ServedNetworks:
+    """Return the networks that the server is for: those that it listens in."""
+    listened = [
+        ipaddress.ip_address(endpoint(text, option)[0])
+        for option, texts in (("listen", config.listen), ("http_listen", config.http_listen))
+        for text in texts
+    ]
+    return ServedNetworks(listened, clock, events)
 
 
 def _resolver(text: str) -> Resolver:

@@ -50,6 +50,11 @@ class Interface:
             for own in self.addresses
         )
 
+    @property
+    def tunnel(self) -> bool:
+        """Tell whether there is one other end instead of a network: a VPN, PPP."""
+        return self.flags & _POINT_TO_POINT != 0
+
     def reaches(self, address: IPAddress) -> bool:
         """Tell whether the address is on this interface's link."""
         if address.version == 6 and address.is_link_local:

@@ -55,10 +55,21 @@ class Server:
     others are then served meanwhile instead of after some milliseconds.
     """
 
-    def __init__(self, *, threads: int = 8, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 8,
+        limits: Limits | None = None,
+        admits: Callable[[str], bool] = lambda peer: True,
+    ) -> None:
+        """Take what is the same for all listeners; `admits` is asked for each TCP peer's address.
+
+        A link-local address comes with its interface (`fe80::1%br-lan`).
+        """
         if threads < 1:
             raise ValueError(f"a server needs at least one thread, not {threads}")
         self._threads = threads
+        self._admits = admits
         self._limits = limits or Limits()
         self._epoll = select.epoll()
         self._wake, self._waker = socket.socketpair()
@@ -225,6 +236,9 @@ class Server:
 
     def _admit(self, connection: Connection) -> None:
         """Register a newcomer; where there is no room, something less worth keeping goes first."""
+        if connection.addr[0] and not self._admits(connection.addr[0]):
+            connection.close()
+            return
         if not self._make_room(connection.addr[0]):
             logger.debug("no room for another connection of %s", connection.addr[0])
             connection.close()
