@@ -6,11 +6,11 @@ import errno
 import ipaddress
 import socket
 import ssl
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from acmeiot.client.errors import AgentError
+from acmeiot.lan.deadline import Deadline
 from acmeiot.protocol.names import is_lan
 
 CONNECT: Final = 3.0  # seconds for one address, so that another one gets its turn
@@ -30,22 +30,6 @@ class Untrusted(AgentError):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-class Deadline:
-    """The end of one exchange; every wait in it takes from the same `seconds`."""
-
-    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.seconds = seconds
-        self._monotonic = monotonic
-        self._ends = monotonic() + seconds
-
-    def left(self) -> float:
-        """Return the seconds left; raise TimeoutError when there are none."""
-        left = self._ends - self._monotonic()
-        if left <= 0:
-            raise TimeoutError(f"not complete after {self.seconds:g} s")
-        return left
 
 
 def connect(addresses: Sequence[str], port: int, deadline: Deadline) -> socket.socket:

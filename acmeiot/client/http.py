@@ -17,8 +17,9 @@ from typing import Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
 from acmeiot import __version__
-from acmeiot.client.dial import Deadline, Unreachable, connect, over_tls, tls_reason
+from acmeiot.client.dial import Unreachable, connect, over_tls, tls_reason
 from acmeiot.client.errors import AgentError
+from acmeiot.lan.deadline import Deadline
 from acmeiot.protocol import names
 from acmeiot.protocol.errors import Malformed
 from acmeiot.protocol.jose import load_json

@@ -21,8 +21,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from acmeiot.client.dial import Deadline, connect, over_tls
+from acmeiot.client.dial import connect, over_tls
 from acmeiot.client.errors import AgentError
+from acmeiot.lan.deadline import Deadline
 from acmeiot.protocol import fingerprint
 
 MAX_CHAIN: Final = 16  # a leaf, an intermediate, three old roots' crosses, a root: six are usual

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from acmeiot.lan.deadline import Deadline
 from acmeiot.protocol import names
 from acmeiot.protocol.errors import ConnectionFailed
 from acmeiot.protocol.names import Identifier, IPAddress
@@ -23,22 +24,6 @@ RETRY_AFTER: Final = 0.5  # seconds until a refused connection is tried once mor
 MAX_TARGETS: Final = 16
 
 OpenSocket = Callable[[int, int], socket.socket]
-
-
-class Deadline:
-    """The end of one validation; every wait in it takes from the same `seconds`."""
-
-    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.seconds = seconds
-        self._monotonic = monotonic
-        self._ends = monotonic() + seconds
-
-    def left(self) -> float:
-        """Return the seconds left; raise TimeoutError when there are none."""
-        left = self._ends - self._monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from acmeiot.core.records import Resolution
+from acmeiot.lan.deadline import Deadline
 from acmeiot.protocol.challenges import http01_matches, http01_path
 from acmeiot.protocol.errors import ConnectionFailed, IncorrectResponse, TlsFailed
 from acmeiot.protocol.names import Identifier, IPAddress
-from acmeiot.validate.dial import LIMIT, Deadline, Dialler, quote, tls_reason, where
+from acmeiot.validate.dial import LIMIT, Dialler, quote, tls_reason, where
 from acmeiot.validate.redirect import MAX_REDIRECTS, STATUSES, Place, follow
 
 if TYPE_CHECKING:

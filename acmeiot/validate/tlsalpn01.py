@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from acmeiot.lan.deadline import Deadline
 from acmeiot.protocol.challenges import (
     ACME_IDENTIFIER_OID,
     ALPN,
@@ -19,7 +20,7 @@ from acmeiot.protocol.challenges import (
 )
 from acmeiot.protocol.errors import TlsFailed, Unauthorized
 from acmeiot.protocol.names import Identifier, IPAddress
-from acmeiot.validate.dial import LIMIT, Deadline, Dialler, quote, tls_reason, where
+from acmeiot.validate.dial import LIMIT, Dialler, quote, tls_reason, where
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

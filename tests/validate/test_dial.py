@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from acmeiot.lan.deadline import Deadline
 from acmeiot.lan.interfaces import lan_interfaces
 from acmeiot.protocol import names
 from acmeiot.protocol.errors import ConnectionFailed
-from acmeiot.validate.dial import Deadline, Dialler, quote
+from acmeiot.validate.dial import Dialler, quote
 from tests.lan.network import Network
 
 SERVE = """\
@@ -95,18 +96,6 @@ def test_off_and_elsewhere(network: Network) -> None:
 def test_a_dead_ipv6_address_leaves_time_for_ipv4(network: Network) -> None:
     """R-27: one address that swallows everything does not use up the limit."""
     assert dial_in(network, "fd00::99", "192.168.1.20")[0] == "192.168.1.20"
-
-
-def test_deadline() -> None:
-    """Every wait takes from the same seconds; when they are used up there is no further one."""
-    now = [100.0]
-    deadline = Deadline(10, lambda: now[0])
-    assert deadline.left() == 10
-    now[0] = 109.5
-    assert deadline.left() == 0.5
-    for now[0] in (110.0, 200.0):
-        with pytest.raises(TimeoutError):
-            deadline.left()
 
 
 def test_quote() -> None:
