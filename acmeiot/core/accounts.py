@@ -259,9 +259,13 @@ class Accounts:
     # -- pairing keys
 
     def make_pairing_key(self, seconds: int, note: str) -> EabKey:
-        """Return a new pairing key, good once and for `seconds`: 128 bits, shown as text and QR."""
+        """Return a new pairing key, good once and for `seconds`, shown as text and QR code.
+
+        It has 256 bits: clients need not sign with HS256 by less (RFC 7518 section 3.2), and lego
+        of 2025 does not.
+        """
         now = self._clock.now()
-        kid, key = b64encode(self._random(6)), self._random(16)
+        kid, key = b64encode(self._random(6)), self._random(32)
         pairing = EabKey(kid=kid, key=key, created=now, expires=now + seconds, note=note)
         with self._store.writing():
             self._store.put_eab_key(pairing)
