@@ -76,6 +76,7 @@ rig: .venv/test-ready ## install, use, break and remove the package on emulated 
 peers:
 	@tests/apt-install demo test unpack
 	@tests/later-debian forky .peers/lego lego
+	@tests/later-debian forky .peers/acme.sh acme.sh
 
 clean: ## remove what the verbs made, but not ./var
 	rm -rf .venv .venv-* .peers .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

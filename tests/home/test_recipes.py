@@ -63,6 +63,14 @@ def test_uacme(router: Router, printer: Machine) -> None:
     assert_good(printer, f"{state}/printer.lan/cert.pem", f"{state}/private/printer.lan/key.pem")
 
 
+def test_acme_sh(router: Router, printer: Machine) -> None:
+    path = f"{PEERS / 'acme.sh/usr/share/acme.sh'}:{PATH}"
+    for _ in range(2):  # again: nothing to renew, and no error
+        follow(router, printer, "acme.sh", PATH=path)
+    made = printer.home / ".acme.sh/printer.lan_ecc"
+    assert_good(printer, made / "fullchain.cer", made / "printer.lan.key")
+
+
 def test_caddy(router: Router, printer: Machine) -> None:
     """One certificate a name, so the owner has to have allowed profile compat."""
     follow(router, printer, "caddy", CADDYFILE="/etc/caddy/Caddyfile", SITE="respond hello")
