@@ -5,6 +5,9 @@ ARGS ?=
 FUZZ_SECONDS ?= 6
 RIG_ARCHES ?= aarch64 x86_64
 
+# Where dnsmasq and other peers are; Debian leaves it out for all but root.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
 PY := .venv/bin/python
 PIP := PYTHONWARNINGS=ignore .venv/bin/python -m pip --quiet --disable-pip-version-check
 # What OpenWrt 24.10 ships: the oldest libraries the daemon must run with.

@@ -28,6 +28,13 @@ READY: Final = re.compile(r"ready (https://\S+) sha256:([0-9a-f]{64})$")
 PRINTER_MAC: Final = "52:54:00:00:00:20"
 LAPTOP_MAC: Final = "52:54:00:00:00:30"
 
+# Deeper folders that a machine's programs write into. What root owns here is nobody's in the user
+# namespace of somebody else, so these are made anew over it.
+_WRITTEN: Final = (
+    "/var/lib", "/etc/ssl/certs", "/etc/ca-certificates/update.d",
+    "/usr/local/share/ca-certificates",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -105,7 +112,10 @@ class Machine:
         upper, scratch = (self.work / f"{kind}{place.replace('/', '-')}" for kind in ("fs", "tmp"))
         upper.mkdir()
         scratch.mkdir()
-        where = f"lowerdir={place},upperdir={upper},workdir={scratch}"
+        for folder in _WRITTEN:
+            if Path(folder).is_relative_to(place):
+                (upper / Path(folder).relative_to(place)).mkdir(parents=True)
+        where = f"userxattr,lowerdir={place},upperdir={upper},workdir={scratch}"
         self.host.run("mount", "-t", "overlay", "overlay", "-o", where, place)
 
     def run(self, *argv: str | Path, fails: bool = False, **env: str) -> str:
