@@ -39,9 +39,19 @@ class Guest:
         self._wait(SHELL, timeout)
 
     def press_enter(self, invitation: bytes, timeout: float) -> None:
-        """Wait for a console that a key activates, and press it."""
+        """Wait for a console that a key activates, press it, and wait for its shell."""
         self._wait(re.compile(re.escape(invitation)), timeout)
         self._send(b"\n")
+        end = time.monotonic() + timeout
+        while True:
+            # Its login drops what is typed before the shell reads; its echo is no answer.
+            self._send(b"echo '@@'shell@@\n")
+            try:
+                self._wait(SHELL, 2)
+                break
+            except TimeoutError:
+                if time.monotonic() > end:
+                    raise
         # Its prompt and its echo come as they will; each command has its own markers.
         self.run("stty -echo 2>/dev/null; PS1=")
 
