@@ -42,18 +42,10 @@ class Guest:
         """Wait for a console that a key activates, press it, and wait for its shell."""
         self._wait(re.compile(re.escape(invitation)), timeout)
         self._send(b"\n")
-        end = time.monotonic() + timeout
-        while True:
-            # Its login drops what is typed before the shell reads; its echo is no answer.
-            self._send(b"echo '@@'shell@@\n")
-            try:
-                self._wait(SHELL, 2)
-                break
-            except TimeoutError:
-                if time.monotonic() > end:
-                    raise
-        # Its prompt and its echo come as they will; each command has its own markers.
-        self.run("stty -echo 2>/dev/null; PS1=")
+        self._awake(timeout)
+        # Busybox's line editor cuts long lines; a shell behind a pipe has none, and no prompt.
+        self._send(b"exec sh -c 'cat | sh'\n")
+        self._awake(timeout)
 
     def run(self, command: str, *, timeout: float = 60, fails: bool = False) -> str:
         """Run a command line to its end and return all it printed.
@@ -107,6 +99,20 @@ class Guest:
             if stream is not None:
                 stream.close()
         self._log.close()
+
+    def _awake(self, timeout: float) -> None:
+        # What is typed before a shell reads may be dropped, so it is typed until one answers.
+        self._count += 1
+        answer = re.compile(rf"@@A{self._count}@@\r?\n".encode())
+        end = time.monotonic() + timeout
+        while True:
+            self._send(f"echo '@@'A{self._count}@@\n".encode())
+            try:
+                self._wait(answer, 2)
+                return
+            except TimeoutError:
+                if time.monotonic() > end:
+                    raise
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None

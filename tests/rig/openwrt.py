@@ -19,6 +19,7 @@ from tests.rig.switch import LAN_ADDRESS, Switch
 from tests.rig.target import Target, disk
 
 _BOOT: Final = 180  # seconds; 10 to 40 are what to expect without an accelerator
+_STARTED: Final = "logread | grep -q 'procd: - init complete -'"
 _MEMORY: Final = 256
 # From Debian's qemu-efi-aarch64.
 _FIRMWARE: Final = Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd")
@@ -47,7 +48,9 @@ class OpenWrt(Target):
     def settle(self, guest: Guest) -> None:
         guest.press_enter(b"Please press Enter to activate this console", _BOOT)
         self.packager = "apk" if guest.code("command -v apk")[0] == 0 else "opkg"
-        guest.run("".join(f"uci set {setting}; " for setting in _SETTINGS) + ":")
+        # It invites long before everything is started, and a first boot writes its settings then.
+        self.until(_STARTED, _BOOT)
+        guest.run(" && ".join(f"uci set {setting}" for setting in _SETTINGS))
         guest.run("uci commit; reload_config")
         self.until(f"ip -4 address show dev br-lan | grep -q {LAN_ADDRESS}")
 
