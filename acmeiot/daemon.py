@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from acmeiot import RELEASED, __version__, durable, hints
-from acmeiot.ca.profiles import BACKDATE
+from acmeiot.ca.profiles import BACKDATE, SERVER_LIFE
 from acmeiot.ca.publish import Publisher
 from acmeiot.ca.roots import Authority
 from acmeiot.clock import SystemClock
@@ -89,13 +89,14 @@ class Daemon:
         """
         known_as = Names.of(config)
         settings = authority(config, known_as)
-        clock = SystemClock(RELEASED)
+        set_file = Path(config.clock_set_file) if config.clock_set_file else None
+        clock = SystemClock(RELEASED, set_file)
         lan = lan_facts(config, clock, events)
         state = Path(config.state)
         # A database that is lost beside keys that are not: that home is restored, not started anew.
         store = SqliteStore(state, create=not (state / "ca").exists())
         try:
-            clock.raise_floor(_last_signed(store))
+            clock.have_signed(_last_signed(store))
             # A known home is served at once, and signs when the time is known; a root is never
             # made before that.
             known = (state / TLS_FILE).exists() and (state / "ca").exists()
@@ -243,7 +244,9 @@ class Daemon:
                 "root", f"the root does not cover .{domain}: run `acmeiot rotate`", warning=True
             )
         self._store.prune(now)
-        if succeeded or now > (self._server_until or 0) - _RENEW_SERVER:
+        left = (self._server_until or 0) - now
+        # More than it was made for: a clock that was wrong dated it into the future.
+        if succeeded or not _RENEW_SERVER <= left <= SERVER_LIFE:
             self._renew_server(now)
         self._events.news.set()  # what has expired, and that the clock is believed now
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from acmeiot import clock
@@ -15,13 +17,13 @@ class FakeTime:
     """The time module's part that the clock looks at."""
 
     def __init__(self, now: float = NOW) -> None:
-        self.at = now
+        self.at, self.up = now, 7.5
 
     def time(self) -> float:
         return self.at
 
     def monotonic(self) -> float:
-        return 7.5
+        return self.up
 
 
 @pytest.fixture
@@ -57,6 +59,62 @@ def test_the_floor_only_rises(time: FakeTime) -> None:
     assert one.doubt()
     time.at = NOW
     assert one.doubt() is None
+
+
+def test_what_was_signed_is_a_floor_too(time: FakeTime) -> None:
+    one = SystemClock(NOW - 10)
+    one.have_signed(NOW + 1)
+    one.have_signed(NOW - 1)
+    doubt = one.doubt()
+    assert doubt is not None
+    assert "2027-01-15T08:00:01Z" in doubt
+    time.at = NOW + 1
+    assert one.doubt() is None
+
+
+def test_ntp_is_waited_for_where_something_tells(time: FakeTime, tmp_path: Path) -> None:
+    """Later than all that was signed is not yet right: months may have passed without power."""
+    heard = tmp_path / "clock-set"
+    one = SystemClock(NOW, heard)
+    doubt = one.doubt()
+    assert doubt is not None
+    assert "for 292 seconds at most" in doubt
+    time.up = 299.0
+    assert one.doubt()
+    heard.touch()
+    assert one.doubt() is None
+    heard.unlink()  # it was heard
+    assert one.doubt() is None
+
+
+def test_a_home_without_ntp_is_not_kept_waiting(time: FakeTime, tmp_path: Path) -> None:
+    one = SystemClock(NOW, tmp_path / "clock-set")
+    time.up = 300.0
+    assert one.doubt() is None
+    time.at = NOW - 1
+    assert one.doubt()  # no reason to believe any time
+
+
+def test_ntp_ends_a_future_that_was_none(time: FakeTime, tmp_path: Path) -> None:
+    """It started with the date of some file, and signed by that; the issuer is from before."""
+    heard = tmp_path / "clock-set"
+    one = SystemClock(NOW - 10, heard)
+    one.raise_floor(NOW)
+    time.up, time.at = 400.0, NOW + 3000 * DAY
+    one.have_signed(NOW + 3000 * DAY)
+    assert one.doubt() is None
+    time.at = NOW
+    assert one.doubt()
+    heard.touch()
+    assert one.doubt() is None
+    time.at = NOW - 1
+    assert one.doubt()  # before the issuer a leaf is good for nobody
+    time.at = NOW + 2 * DAY
+    assert one.doubt() is None
+    time.at = NOW
+    doubt = one.doubt()
+    assert doubt is not None
+    assert "went back" in doubt  # once only
 
 
 def test_a_jump_back_over_a_day_is_doubted(time: FakeTime) -> None:

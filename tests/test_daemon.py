@@ -254,6 +254,39 @@ def test_a_known_home_is_served_before_the_time_is_known(
     assert server["not_after"] > sane + 28 * DAY
 
 
+def test_ntp_mends_what_a_clock_in_the_future_did(
+    home: Make, house: House, now: FakeTime, tmp_path: Path
+) -> None:
+    """A stray date among its files sent the router years ahead, and nobody had set its clock."""
+    heard = tmp_path / "clock-set"
+    here = home(clock_set_file=str(heard), leaf_days=10)
+    now.up = 299
+    heard.touch()
+    here.start()
+    house.issue(here.client())
+    here.stop()
+    heard.unlink()
+
+    true, now.at = now.at, now.at + 300 * DAY
+    running = here.start()
+    client = here.client()
+    client.order(*PAIR).is_problem("serverInternal", 503)
+    assert "nobody has set it" in str(running.status()["clock"])
+    now.up = 300  # no NTP, so it is believed
+    running.upkeep()
+    house.issue(client)
+    assert lifetime(here.shown()[0])[0] > true + 200 * DAY
+    here.stop()
+
+    now.at = true + 60
+    running = here.start()
+    assert "which is before" in str(running.status()["clock"])
+    heard.touch()
+    running.upkeep()
+    assert lifetime(here.shown()[0])[0] < true
+    house.issue(here.client())
+
+
 def test_the_servers_certificate_is_kept_from_start_to_start(home: Make, now: FakeTime) -> None:
     """No flash is written for a start; other names, a cut file or a late hour make a new one."""
     here = home()

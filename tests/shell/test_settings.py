@@ -36,6 +36,9 @@ def made(router: Router, **options: str | list[str]) -> dict[str, Any]:
     return tomllib.loads(router.read("/var/run/acmeiot/config.toml"))
 
 
+HEARD = "/var/run/acmeiot/clock-set"
+
+
 def complaint(router: Router, **options: str | list[str]) -> str:
     """Return what is said of options that cannot be."""
     router.write("/etc/config/acmeiot", section(**options))
@@ -87,6 +90,27 @@ def test_the_file_as_it_is_shipped_changes_no_default(router: Router) -> None:
 def test_a_quote_breaks_nothing(router: Router, state: str) -> None:
     assert made(router, state=state)["state"] == state
     assert router.sh("ls /tmp/hit 2>/dev/null || :") == ""
+
+
+def test_a_router_without_a_clock_waits_for_ntp(router: Router) -> None:
+    router.write("/sbin/hwclock", "#!/bin/sh\nexit 1\n", "0755")
+    assert made(router)["clock_set_file"] == HEARD
+
+
+@pytest.mark.parametrize(
+    ("event", "is_set"),
+    [
+        ("step 16", True), ("stratum 1", True), ("stratum 15", True), ("periodic 3", True),
+        ("stratum 16", False), ("periodic 16", False), ("unsync 3", False), ("stratum", False),
+    ],
+)  # fmt: skip
+def test_ntp_has_set_the_clock(router: Router, event: str, is_set: bool) -> None:
+    """By the events of busybox's ntpd; procd sources the file for each."""
+    action, _, stratum = event.partition(" ")
+    environ = {"ACTION": action} | ({"stratum": stratum} if stratum else {})
+    for _ in range(2):
+        router.sh(". /etc/hotplug.d/ntp/60-acmeiot", env=environ)
+        assert router.sh(f"[ -e {HEARD} ] && echo there || :") == "there\n" * is_set
 
 
 def test_options_are_taken(router: Router) -> None:

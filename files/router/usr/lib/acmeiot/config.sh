@@ -77,10 +77,16 @@ write_config() {
 		echo "hosts_files = $(quoted_list /etc/hosts '/tmp/hosts/*')"
 		echo "dhcp_number = $DHCP_NUMBER"
 		echo "status_file = $(quoted "$STATUS")"
+		has_a_clock || echo "clock_set_file = $(quoted "$RUN/clock-set")"
 		echo "announced = $(quoted_list $(memories))"
 		echo "verbose = $(truth "$VERBOSE")"
 	} >"$CONFIG.new"
 	chgrp "$OWNER" "$CONFIG.new" && chmod 0640 "$CONFIG.new" && mv "$CONFIG.new" "$CONFIG"
+}
+
+# One that runs on without power, which the system was set by at its start (sysfixtime).
+has_a_clock() {
+	hwclock -r >/dev/null 2>&1
 }
 
 dnsmasq_sections() {
