@@ -1,19 +1,23 @@
-"""DNS messages as a home's lookups need them, and no more of DNS than that.
+"""DNS messages as a home's lookups need them; dnspython knows names and records.
 
 Here one question becomes bytes, and an answer is walked through record by record: the few types
-that are of use are kept as plain text, all others are stepped over unread. Anybody on the link may
-send what is read here, so every walk is bounded, and nothing of a message is remembered.
+that are of use are read by dnspython and kept as plain text, all others are stepped over unread.
+dnspython's own reader of whole messages is left aside, because it looks for, and remembers, a
+class for each unknown type that an answer names: anybody on the link could make it grow for ever.
 """
 
 from __future__ import annotations
 
-import re
-import socket
+import io
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from dns.name import Name
+    from dns.wire import Parser
 
 A: Final = 1
 CNAME: Final = 5
@@ -36,22 +40,6 @@ MAX_QUESTIONS: Final = 4
 MAX_CHAIN: Final = 8
 MAX_TEXT: Final = 1024  # bytes of one TXT record; a digest has 43
 MAX_STRINGS: Final = 32  # of one TXT record
-
-_HEADER: Final = struct.Struct("!6H")
-_QUESTION: Final = struct.Struct("!HH")
-_RECORD: Final = struct.Struct("!HHIH")
-_SERVICE: Final = struct.Struct("!3H")
-
-_MAX_LABEL: Final = 63  # octets (RFC 1035 section 2.3.4)
-_MAX_NAME: Final = 255
-_POINTER: Final = 0xC0  # the two top bits of a length that is none (RFC 1035 section 4.1.4)
-# No name has more labels, and an honest one has a single pointer.
-_MAX_STEPS: Final = 160
-
-# How a label is written in text (RFC 1035 section 5.1): some characters mean something there.
-_LABEL: Final = re.compile(rb"(?:[^.\\]|\\[^0-9]|\\[0-9]{3})+")
-_ESCAPED: Final = re.compile(rb"\\([^0-9]|[0-9]{3})")
-_SPECIAL: Final = re.compile(rb"[^!#%&\'*+,\-/0-9:<=>?A-Z\[\]^_`a-z{|}~]")
 
 
 class BadMessage(ValueError):
@@ -85,157 +73,94 @@ class Message:
 
 
 def query(name: str, kind: int, message_id: int, *, unicast_reply: bool = False) -> bytes:
-    """Return the question for one name and type; raise ValueError for what is no name.
+    """Return the question for one name and type.
 
     Recursion is desired, except with `unicast_reply`, the QU bit of RFC 6762 section 5.4.
     """
+    from dns.name import from_text
+
     flags, question_class = (0, _IN | _TOP_BIT) if unicast_reply else (0x0100, _IN)
-    header = _HEADER.pack(message_id, flags, 1, 0, 0, 0)
-    return header + _to_wire(name) + _QUESTION.pack(kind, question_class)
-
-
-def _to_wire(name: str) -> bytes:
-    text = name.encode("ascii")
-    labels = _LABEL.findall(text)
-    if b".".join(labels) != text:
-        raise ValueError(f"{name[:80]!a} is not a DNS name: a label is empty or badly escaped")
-    wire = b""
-    for label in labels:
-        octets = _ESCAPED.sub(_octet, label)
-        if len(octets) > _MAX_LABEL:
-            raise ValueError(f"{name[:80]!a} is not a DNS name: a label has over 63 octets")
-        wire += bytes((len(octets),)) + octets
-    if len(wire) >= _MAX_NAME:
-        raise ValueError(f"{name[:80]!a} is not a DNS name: it has over 255 octets")
-    return wire + b"\0"
-
-
-def _octet(escaped: re.Match[bytes]) -> bytes:
-    return bytes((int(escaped[1]),)) if escaped[1].isdigit() else escaped[1]
+    header = struct.pack("!6H", message_id, flags, 1, 0, 0, 0)
+    question = io.BytesIO()
+    from_text(name).to_wire(question)
+    return header + question.getvalue() + struct.pack("!HH", kind, question_class)
 
 
 def read(wire: bytes) -> Message:
     """Return the message in `wire`; raise BadMessage for what is none."""
+    from dns.exception import DNSException
+    from dns.wire import Parser
+
     try:
-        return _read(wire)
+        return _read(Parser(wire))
     except BadMessage:
         raise
-    except (struct.error, IndexError, ValueError, OSError) as error:
+    except (DNSException, ValueError) as error:
         raise BadMessage(f"not a DNS message: {type(error).__name__}") from None
 
 
-def _read(wire: bytes) -> Message:
-    message_id, flags, questions, *counts = _HEADER.unpack_from(wire)
+def _read(parser: Parser) -> Message:
+    message_id, flags, questions, *counts = parser.get_struct("!6H")
     if questions > MAX_QUESTIONS:
         raise BadMessage(f"not a DNS message: it asks {questions} questions at once")
-    at = _HEADER.size
     asked = []
     for _ in range(questions):
-        name, at = _name(wire, at)
-        kind, _question_class = _QUESTION.unpack_from(wire, at)
-        at += _QUESTION.size
+        name = _name(parser)
+        kind, _question_class = parser.get_struct("!HH")
         asked.append((name, kind))
     # Answers, and what is added to them; authority records are of no use here, and do no harm.
-    found = _records(wire, at, min(sum(counts), MAX_RECORDS + MAX_SKIPPED))
+    found = (_record(parser) for _ in range(min(sum(counts), MAX_RECORDS + MAX_SKIPPED)))
+    records = tuple(islice((one for one in found if one is not None), MAX_RECORDS))
     return Message(
         message_id,
         bool(flags & 0x8000),
         bool(flags & 0x0200),
         flags & 0x000F,
         tuple(asked),
-        tuple(islice(found, MAX_RECORDS)),
+        records,
     )
 
 
-def _records(wire: bytes, at: int, count: int) -> Iterator[Record]:
-    """Give the records that are of use."""
-    for _ in range(count):
-        name, at = _name(wire, at)
-        kind, record_class, _ttl, length = _RECORD.unpack_from(wire, at)
-        start, at = at + _RECORD.size, at + _RECORD.size + length
-        if at > len(wire):
-            raise BadMessage("not a DNS message: its last record is cut off")
-        if record_class & ~_TOP_BIT == _IN and kind in _READERS:
-            strings = tuple(_strings(wire, start, at)) if kind == TXT else ()
-            value = _READERS[kind](wire, start, at)
-            yield Record(name, kind, value, strings[:MAX_STRINGS])
+def _record(parser: Parser) -> Record | None:
+    """Return the next record, or None if it is of a type that is of no use."""
+    from dns.rdata import from_wire_parser
+    from dns.rdataclass import RdataClass
+
+    name = _name(parser)
+    kind, record_class, _ttl, length = parser.get_struct("!HHIH")
+    if record_class & ~_TOP_BIT != _IN or kind not in _READERS:
+        parser.get_bytes(length)
+        return None
+    with parser.restrict_to(length):
+        data: Any = from_wire_parser(RdataClass.IN, kind, parser)
+    strings = tuple(data.strings[:MAX_STRINGS]) if kind == TXT else ()
+    return Record(name, kind, _READERS[kind](data), strings)
 
 
-def _name(wire: bytes, at: int) -> tuple[str, int]:
-    """Return the name at an offset, in lower case, and the offset behind it.
+def _name(parser: Parser) -> str:
+    from dns.name import from_wire_parser
 
-    A pointer leads further back than all before it, so that no name leads back to itself.
-    """
-    labels: list[bytes] = []
-    behind, lowest = 0, at
-    for _ in range(_MAX_STEPS):
-        length = wire[at]
-        at += 1
-        if length == 0:
-            break
-        if length <= _MAX_LABEL:
-            labels.append(wire[at : at + length])
-            at += length
-            continue
-        behind, at = behind or at + 1, (length & ~_POINTER) << 8 | wire[at]
-        if length < _POINTER or at >= lowest:
-            raise BadMessage("not a DNS message: a name that leads nowhere")
-        lowest = at
-    text = b".".join(_SPECIAL.sub(_escape, label) for label in labels)
-    if length or sum(map(len, labels)) + len(labels) >= _MAX_NAME:
-        raise BadMessage("not a DNS message: a name of over 255 octets")
-    return text.decode("ascii").lower() or ".", behind or at
+    return _lower(from_wire_parser(parser))
 
 
-def _escape(special: re.Match[bytes]) -> bytes:
-    found = special[0]
-    return b"\\" + found if found in b'"().;\\@$' else b"\\%03d" % ord(found)
+def _lower(name: Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
 
 
-def _target(wire: bytes, start: int, end: int) -> str:
-    name, behind = _name(wire, start)
-    if behind != end:
-        raise BadMessage("not a DNS message: a record does not end where it should")
-    return name
-
-
-def _service(wire: bytes, start: int, end: int) -> str:
-    priority, weight, port = _SERVICE.unpack_from(wire, start)
-    return f"{priority} {weight} {port} {_target(wire, start + _SERVICE.size, end)}"
-
-
-def _strings(wire: bytes, start: int, end: int) -> Iterator[bytes]:
-    """Give the strings of a TXT record, each with its length before it."""
-    while start < end:
-        start, string = start + 1 + wire[start], wire[start + 1 : start + 1 + wire[start]]
-        yield string
-    if start != end:
-        raise BadMessage("not a DNS message: a text is longer than its record")
-
-
-def _permission(wire: bytes, start: int, end: int) -> str:
-    """Return tag and value of a CAA record (RFC 8659 section 4.1)."""
-    behind = start + 2 + wire[start + 1]
-    tag = wire[start + 2 : behind]
-    if behind > end or not tag.isalnum():
-        raise BadMessage("not a DNS message: a CAA record without a tag")
-    return f"{_text(tag).lower()} {_text(wire[behind:end])}"
+_READERS: Final[Mapping[int, Callable[[Any], str]]] = {
+    A: lambda data: str(data.address),
+    AAAA: lambda data: str(data.address),
+    CNAME: lambda data: _lower(data.target),
+    PTR: lambda data: _lower(data.target),
+    SRV: lambda data: f"{data.priority} {data.weight} {data.port} {_lower(data.target)}",
+    # RFC 8555 section 8.4 compares the strings of a record as one.
+    TXT: lambda data: _text(b"".join(data.strings)),
+    CAA: lambda data: f"{_text(data.tag).lower()} {_text(data.value)}",
+}
 
 
 def _text(data: bytes) -> str:
     return data[:MAX_TEXT].decode("ascii", "backslashreplace")
-
-
-_READERS: Final[Mapping[int, Callable[[bytes, int, int], str]]] = {
-    A: lambda wire, start, end: socket.inet_ntop(socket.AF_INET, wire[start:end]),
-    AAAA: lambda wire, start, end: socket.inet_ntop(socket.AF_INET6, wire[start:end]),
-    CNAME: _target,
-    PTR: _target,
-    SRV: _service,
-    # RFC 8555 section 8.4 compares the strings of a record as one.
-    TXT: lambda wire, start, end: _text(b"".join(_strings(wire, start, end))),
-    CAA: _permission,
-}
 
 
 def find(records: Iterable[Record], name: str, kind: int) -> tuple[str, ...]:
