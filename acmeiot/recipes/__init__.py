@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Final
 
 from acmeiot import __version__
@@ -34,6 +33,8 @@ def script(client: str, home: Home) -> str:
     """Return the shell script for one of CLIENTS; raise UsageError for another."""
     if client not in CLIENTS:
         raise UsageError(f"there is no recipe for {client!r}; there is {', '.join(CLIENTS)}")
+    from importlib import resources  # slow; every command knows the names of the clients
+
     body = resources.files(__name__).joinpath(f"{client}.sh").read_text("utf-8")
     return _head(client, home) + body
 
