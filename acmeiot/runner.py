@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Final
 
 # Each may wait ten seconds for a slow device, and so would all that queue behind it. A thread that
@@ -22,8 +23,9 @@ class ThreadRunner:
     """The runner port: a few threads, made as validations come, that do not hold up the end."""
 
     def __init__(self) -> None:
-        self._jobs: deque[tuple[Job, threading.Event]] = deque()
-        self._changed = threading.Condition()
+        # Each job with a lock that is free when it is done. One thread wakes for one job.
+        self._jobs: SimpleQueue[tuple[Job, threading.Lock]] = SimpleQueue()
+        self._ended = threading.Condition()
         self._staying = threading.Semaphore(_STAYING)
         self._under_way = 0  # jobs, waiting ones included
         self._threads = 0
@@ -34,41 +36,43 @@ class ThreadRunner:
 
         Return False, without running it, when too many are under way or the end has come.
         """
-        done = threading.Event()
-        with self._changed:
+        done = threading.Lock()
+        done.acquire()
+        with self._ended:
             if self._stopped or self._under_way >= _AT_ONCE + _WAITING:
                 return False
             self._under_way += 1
-            self._jobs.append((job, done))
+            self._jobs.put((job, done))
             if self._threads < min(self._under_way, _AT_ONCE):
                 self._threads += 1
                 name = f"validate-{self._threads}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
-            self._changed.notify_all()
         if self._staying.acquire(blocking=False):
             try:
-                done.wait(wait)
+                done.acquire(timeout=wait)
             finally:
                 self._staying.release()
         return True
 
     def _work(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._jobs)
-                job, done = self._jobs.popleft()
+            job, done = self._jobs.get()
             try:
                 job()
             finally:
-                with self._changed:
-                    self._under_way -= 1
-                    self._changed.notify_all()
-                done.set()
+                self._end()
+                done.release()
+
+    def _end(self) -> None:
+        with self._ended:
+            self._under_way -= 1
+            self._ended.notify_all()
 
     def stop(self, seconds: float) -> bool:
         """Take no more jobs and drop those that wait; tell whether the others ended in time."""
-        with self._changed:
+        with self._ended:
             self._stopped = True
-            self._under_way -= len(self._jobs)
-            self._jobs.clear()
-            return self._changed.wait_for(lambda: self._under_way == 0, seconds)
+            with suppress(Empty):
+                while self._jobs.get_nowait():
+                    self._under_way -= 1
+            return self._ended.wait_for(lambda: self._under_way == 0, seconds)
