@@ -127,12 +127,16 @@ def _facts(key: CertificatePublicKeyTypes) -> tuple[bytes, _Key]:
 
 def _ec_key(key: ec.EllipticCurvePublicKey, spki: bytes) -> _Key:
     curve = _CURVES.get(key.curve.name, key.curve.name)
-    # A point ends its SPKI uncompressed (RFC 5480 section 2.2).
-    size = (key.curve.key_size + 7) // 8
-    x, y = spki[-2 * size : -size], spki[-size:]
+    point = _point(key, spki)
+    x, y = point[: len(point) // 2], point[len(point) // 2 :]
     jwk = {"kty": "EC", "crv": curve, "x": b64encode(x), "y": b64encode(y)}
     known = thumbprint(jwk) if key.curve.name in _CURVES else None
     return _Key("EC", f"EC {curve}", key.curve.key_size, known)
+
+
+def _point(key: ec.EllipticCurvePublicKey, spki: bytes) -> bytes:
+    """Return x and y, which end an SPKI, uncompressed (RFC 5480 section 2.2)."""
+    return spki[-2 * ((key.curve.key_size + 7) // 8) :]
 
 
 def _rsa_key(key: rsa.RSAPublicKey) -> _Key:
@@ -246,7 +250,7 @@ class LeafSigner:
             .serial_number(serial)
             .not_valid_before(profiles.moment(request.not_before))
             .not_valid_after(profiles.moment(request.not_after))
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(_key_identifier(key, request.spki), critical=False)
             .add_extension(_alternative_names(request.identifiers), critical=True)
             .sign(self._signer.key, self._hash)
         )
@@ -279,6 +283,17 @@ def _leaf_key(request: LeafRequest) -> ec.EllipticCurvePublicKey | rsa.RSAPublic
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise ValueError("a leaf has an EC or RSA key")  # the profile has no other
     return key
+
+
+def _key_identifier(
+    key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, spki: bytes
+) -> x509.SubjectKeyIdentifier:
+    """Return the SHA-1 of the key itself (RFC 5280 section 4.2.1.2, method 1)."""
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return x509.SubjectKeyIdentifier.from_public_key(key)
+    # The library would encode the key once more, for an eighth of a signature's time.
+    bits = b"\x04" + _point(key, spki)
+    return x509.SubjectKeyIdentifier(hashlib.sha1(bits, usedforsecurity=False).digest())
 
 
 def _alternative_names(identifiers: Iterable[Identifier]) -> x509.SubjectAlternativeName:
