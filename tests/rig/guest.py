@@ -43,8 +43,9 @@ class Guest:
         self._wait(re.compile(re.escape(invitation)), timeout)
         self._send(b"\n")
         self._awake(timeout)
-        # Busybox's line editor cuts long lines; a shell behind a pipe has none, and no prompt.
-        self._send(b"exec sh -c 'cat | sh'\n")
+        # Busybox's line editor cuts long lines; a shell behind a pipe has none, and no prompt. No
+        # cat: it may keep lines to itself.
+        self._send(b"exec sh -c 'dd bs=4096 2>/dev/null | sh'\n")
         self._awake(timeout)
 
     def run(self, command: str, *, timeout: float = 60, fails: bool = False) -> str:
@@ -101,12 +102,13 @@ class Guest:
         self._log.close()
 
     def _awake(self, timeout: float) -> None:
-        # What is typed before a shell reads may be dropped, so it is typed until one answers.
+        # What is typed before a shell reads may be dropped, or a part of it, so it is typed until
+        # one answers, and without quotes, of which half would be left.
         self._count += 1
         answer = re.compile(rf"@@A{self._count}@@\r?\n".encode())
         end = time.monotonic() + timeout
         while True:
-            self._send(f"echo '@@'A{self._count}@@\n".encode())
+            self._send(f"echo @\\@A{self._count}@@\n".encode())
             try:
                 self._wait(answer, 2)
                 return
