@@ -121,6 +121,8 @@ def test_device_on_and_off(printer: Machine) -> None:
     assert "make the user acmeiot-device\n" in said
     assert "systemctl enable acmeiot-device.service\n" in said
     assert "pip" not in said
+    name = printer.run("uname", "-n").strip().lower().partition(".")[0]
+    assert said.endswith(f'such as\n    name = "{name}"\n')
     assert "enabled" in printer.run("systemctl", "is-enabled", "acmeiot-device")
     assert printer.run("stat", "-c", "%U", "/usr/lib/acmeiot/acmeiot-saw") == "root\n"
     assert printer.run(INSTALL, "device") == "nothing to do\n"
