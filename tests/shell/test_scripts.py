@@ -58,6 +58,19 @@ def test_house_style() -> None:
                 start = None
 
 
+# OpenWrt's busybox is built without these, and Debian's with them: tr takes [:upper:] for the seven
+# characters, so that OpenWrt became OwenWrt, and sleep refuses fractions.
+_NOT_ON_OPENWRT = re.compile(r"\btr\b.*\[:|\bsleep [0-9]*\.")
+
+
+def test_a_router_s_busybox_has_less() -> None:
+    """What runs on a router asks nothing of busybox that OpenWrt leaves out."""
+    for path in scripts():
+        if path.relative_to(TOP).parts[0] in ("files", "openwrt"):
+            found = _NOT_ON_OPENWRT.search(path.read_text())
+            assert found is None, f"{path}: {found and found[0]}"
+
+
 @pytest.mark.parametrize("package", ["acmeiot", "luci-app-acmeiot"])
 def test_nothing_runs_on_the_computer_that_builds_an_image(router: Router, package: str) -> None:
     """With IPKG_INSTROOT set the scripts are another machine's: they touch nothing of this one."""

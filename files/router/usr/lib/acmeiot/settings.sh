@@ -2,6 +2,7 @@
 # Wrong values are told in the log, each by its name, with what would be right.
 # shellcheck shell=dash
 # shellcheck disable=SC2034 # others read these
+# shellcheck disable=SC2018,SC2019 # the tr of OpenWrt's busybox knows no [:upper:]
 
 OWNER=acmeiot # the user
 LIBRARY=/usr/lib/acmeiot
@@ -149,7 +150,7 @@ load_names() {
 	local domain given
 	config_get LABEL main label ''
 	if [ -z "$LABEL" ]; then
-		LABEL=$(uci -q get system.@system[0].hostname | tr '[:upper:]' '[:lower:]')
+		LABEL=$(uci -q get system.@system[0].hostname | tr A-Z a-z)
 		is_label "$LABEL" && [ "$LABEL" != localhost ] || LABEL=router
 	elif ! is_label "$LABEL"; then
 		complain "label: '$LABEL' is not one word of letters, digits and hyphens"
@@ -159,7 +160,7 @@ load_names() {
 	[ -n "$given" ] || given=$(uci -q get dhcp.@dnsmasq[0].domain) || given=lan
 	set -f
 	for domain in $given; do
-		domain=$(echo "${domain#.}" | tr '[:upper:]' '[:lower:]')
+		domain=$(echo "${domain#.}" | tr A-Z a-z)
 		case "$domain" in
 			local) ;; # always there
 			*[!a-z0-9.-]* | '' | .* | -* | *..* | *.-* | *-.* | *- | *.)
