@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from heapq import heappush, heapreplace
+from array import array
+from bisect import bisect_left
 from typing import Final
 
 from acmeiot.core.ports import Random
@@ -32,8 +33,7 @@ class Nonces:
         self._lock = threading.Lock()
         self._next = 1
         self._floor = 0  # every number up to here is refused
-        self._used: set[int] = set()
-        self._lowest: list[int] = []  # heap over _used
+        self._used = array("Q")  # in order; a fifteenth of what a set would take
 
     def issue(self) -> str:
         """Return a fresh nonce (RFC 8555 section 7.2)."""
@@ -55,14 +55,12 @@ class Nonces:
 
     def _spend(self, number: int) -> None:
         with self._lock:
-            if number <= self._floor or number in self._used:
+            place = bisect_left(self._used, number)  # nearly always the end
+            if number <= self._floor or number in self._used[place : place + 1]:
                 raise BadNonce("the nonce was used before, or is too old")
-            self._used.add(number)
-            if len(self._used) <= self._capacity:
-                heappush(self._lowest, number)
-                return
-            self._floor = heapreplace(self._lowest, number)
-            self._used.discard(self._floor)
+            self._used.insert(place, number)
+            if len(self._used) > self._capacity:
+                self._floor = self._used.pop(0)
 
     def _seal(self, octets: bytes) -> bytes:
         # A keyed hash is a MAC here (RFC 7693), and takes a tenth of an HMAC's time.
