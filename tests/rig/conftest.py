@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -49,14 +49,14 @@ def targets() -> list[str]:
     return [*ARCHES, *(["openwrt-image"] if IMAGE else []), *(["openwrt-root"] if ROOT else [])]
 
 
-def make(name: str, switch: Switch, work: Path, memory: int = MEMORY) -> Target:
+def make(name: str, switch: Switch, work: Path) -> Target:
     """Return a router, switched off."""
     packages = Path(PKGS) if PKGS else None
     if name == "openwrt-image":
         return OpenWrtImage(Path(IMAGE), switch, work, packages)
     if name == "openwrt-root":
         return OpenWrtRoot(ARCHES[0], Path(ROOT), switch, work, packages)
-    return DebianRouter(name, switch, work, memory)
+    return DebianRouter(name, switch, work, MEMORY)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -86,9 +86,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @contextmanager
-def _home(target: str, work: Path, packages: package.Built, memory: int = MEMORY) -> Iterator[Home]:
+def _home(target: str, work: Path, packages: package.Built) -> Iterator[Home]:
     with Street(work) as street:
-        router = make(target, Switch(street, work), work, memory)
+        router = make(target, Switch(street, work), work)
         try:
             yield Home(street, router, packages, work)
             if router.guest is not None:
@@ -122,9 +122,12 @@ class Life:
 
 @dataclass(slots=True)
 class Enabled:
-    """A router where the owner has installed the packages and ticked the box, switched off."""
+    """A router where the owner has installed the packages and ticked the box, frozen while it runs.
 
-    disk: Path
+    Tests go on from there, each on its own, so that its first start is waited for once.
+    """
+
+    frozen: Path
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -134,20 +137,19 @@ def enabled(
 ) -> Enabled:
     """Install and enable once, as its owner does, and look around on the way."""
     work = tmp_path_factory.mktemp("enabled")
-    made = Enabled(work / "saved")
+    made = Enabled(work / "frozen")
+    made.frozen.mkdir()
     figures.forget(target)
     with _home(target, work, packages) as home:
         home.router.boot()
         made.facts["imports"] = home.router.on.code(_importing())
         home.install()
         made.facts["installed"] = home.router.sh("netstat -ltn; ps w | grep '[a]cmeiot'; true")
-        first = home.router.seconds_to_ready(home.set("enabled", "1"))
-        home.until_announced()
+        first = home.enable()
         second = home.router.seconds_to_ready("/etc/init.d/acmeiot restart")
         home.until_announced()
         made.facts["memory"] = home.memory()
-        home.router.halt()
-        home.router.save(made.disk)
+        home.router.freeze(made.frozen)
     figures.note(
         target,
         **{
@@ -176,33 +178,23 @@ def _both(seconds: tuple[float, float]) -> str:
     return f"{seconds[0]:.1f} ({seconds[1]:.1f} of this computer's CPU)"
 
 
-@pytest.fixture(scope="session")
-def make_home(
+@pytest.fixture(scope="class")
+def home(
     target: str, enabled: Enabled, packages: package.Built, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[int], AbstractContextManager[Home]]:
-    """Make a home whose router is enabled, has so much memory, and is just on."""
-
-    @contextmanager
-    def made(memory: int) -> Iterator[Home]:
-        with _home(target, tmp_path_factory.mktemp("home"), packages, memory) as home:
-            home.router.load(enabled.disk)
-            home.router.boot()
-            yield home
-
-    return made
-
-
-@pytest.fixture
-def home(make_home: Callable[[int], AbstractContextManager[Home]]) -> Iterator[Home]:
-    """A home whose router is on, enabled, and still starting its services."""
-    with make_home(MEMORY) as made:
-        yield made
+) -> Iterator[Home]:
+    """A home whose router is enabled and runs, and has told its network; a class shares it."""
+    with _home(target, tmp_path_factory.mktemp("home"), packages) as home:
+        home.router.thaw(enabled.frozen)
+        yield home
 
 
 @pytest.fixture(scope="class")
-def life(make_home: Callable[[int], AbstractContextManager[Home]]) -> Iterator[Life]:
-    """A home whose chapters follow each other, from when its network has been told."""
-    with make_home(MEMORY) as made:
-        made.router.until_served()
-        made.until_announced()
-        yield Life(made, made.printer(), made.laptop())
+def printer(home: Home) -> Printer:
+    """A printer that has just joined that home."""
+    return home.printer()
+
+
+@pytest.fixture(scope="class")
+def life(home: Home, printer: Printer) -> Life:
+    """The home with its printer, and a laptop."""
+    return Life(home, printer, home.laptop())

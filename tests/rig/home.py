@@ -15,8 +15,9 @@ from typing import Any, Final
 from tests.home.network import Machine, Street
 from tests.home.people import Laptop, Printer
 from tests.rig.package import Built
+from tests.rig.readme import told
 from tests.rig.switch import LAN_ADDRESS
-from tests.rig.target import PROBED, Target
+from tests.rig.target import PROBED, Target, typing
 
 DIRECTORY: Final = f"https://{LAN_ADDRESS}:8555/acme/directory"
 STATE: Final = "/etc/acmeiot"
@@ -29,28 +30,48 @@ class Home:
 
     def __init__(self, street: Street, router: Target, packages: Built, work: Path) -> None:
         self.street, self.router, self.packages, self.work = street, router, packages, work
+        self.told = told()
         self._listeners = 0
 
     # -- the owner
 
     def install(self) -> str:
-        """Install both packages."""
-        return self.router.install(self.packages.server, self.packages.luci)
+        """Install both packages, by README where it can be followed; return what was said."""
+        packages = (self.packages.server, self.packages.luci)
+        if not self.router.by_readme:
+            return self.router.install(*packages)
+        for package in packages:
+            self.router.put(package, f"/tmp/{package.name}")
+        said = self.router.typed(*self.told.install)
+        self.router.sh("rm " + " ".join(f"/tmp/{package.name}" for package in packages))
+        return said
 
-    def set(self, option: str, value: str) -> str:
-        """Return the command lines that set an option and have it seen to, as LuCI's page does."""
-        return f"uci set acmeiot.main.{option}='{value}'; uci commit acmeiot; reload_config"
+    def enable(self) -> tuple[float, float]:
+        """Switch it on by README, and wait until the network has been told.
 
-    def enable(self) -> None:
-        """Tick the box, and wait until the network has been told."""
-        self.router.sh(self.set("enabled", "1"))
-        self.router.until_served()
+        Return the seconds until it served, by the wall and of QEMU's CPU.
+        """
+        seconds = self.router.seconds_to_ready(typing(*self.told.enable))
         self.until_announced()
+        return seconds
+
+    def remove(self) -> str:
+        """Take both packages away, by README where it can be followed; return what was said."""
+        names = ("luci-app-acmeiot", "acmeiot")
+        [uninstall, _] = self.told.remove
+        if self.router.by_readme:
+            return self.router.typed(uninstall)
+        return self.router.remove(*names)
+
+    def forget(self) -> str:
+        """Do as README says about what the packages leave behind."""
+        [_, forget] = self.told.remove
+        return self.router.typed(forget)
 
     def until_announced(self) -> None:
         """Wait until the network has been told, and dnsmasq is back."""
         told = "grep -qs 'acmeiot announce' /tmp/dnsmasq*.d/*"
-        self.router.until(f"{told} && ! pgrep -f 'acmeiot anno[u]nce' >/dev/null", 90)
+        self.router.until(f"{told} && ! ps w | grep -q '[a]cmeiot announce'", 90)
         self.router.until("pidof dnsmasq >/dev/null")
 
     def owner(self, command: str, *argv: str, fails: bool = False) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
+import os
 import re
 import shutil
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +19,7 @@ from typing import Any, Final
 from acmeiot import __version__
 from tests.openwrt.maker import TOP, ipk
 from tests.rig.image import WORK
+from tests.rig.readme import told
 
 NEXT_VERSION: Final = f"{__version__}.1"
 
@@ -31,31 +35,48 @@ class Built:
 
 def built() -> Built:
     """Build the packages, unless they were built from the same files before."""
-    maker = ipk()
-    digest = hashlib.sha256()
+    digest = hashlib.sha256("\n".join(told().package).encode())
     for folder in ("acmeiot", "openwrt", "files/router", "tests/rig/package.py"):
         root = TOP / folder
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(f"{path.relative_to(TOP)}\n".encode() + path.read_bytes())
     packed = WORK / "packages" / digest.hexdigest()[:16]
-    if not packed.exists():
-        shutil.rmtree(WORK / "packages", ignore_errors=True)
-        packed.parent.mkdir(parents=True, exist_ok=True)
-        # Beside it first: another process may be doing the same.
-        with tempfile.TemporaryDirectory(dir=WORK) as work:
-            _build(maker, Path(work))
-            shutil.copytree(work, packed, dirs_exist_ok=True)
+    WORK.mkdir(exist_ok=True)
+    with (WORK / "packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other router's process wants the same
+        if not packed.exists():
+            shutil.rmtree(WORK / "packages", ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=WORK) as work:
+                _build(Path(work))
+                shutil.copytree(work, packed)
     [luci] = packed.glob("luci-app-acmeiot_*.ipk")
     older, newer = sorted(packed.glob("acmeiot_*.ipk"), key=lambda path: len(path.name))
     return Built(older, luci, newer)
 
 
-def _build(maker: Any, output: Path) -> None:
-    libraries = maker._installed()
-    maker.build(libraries, output)
-    package = upgraded(maker, maker.acmeiot(libraries))
+def _build(output: Path) -> None:
+    for path in made_by_readme():
+        shutil.copy(path, output)
+    maker = ipk()
+    package = upgraded(maker, maker.acmeiot(maker._installed()))
     (output / package.filename).write_bytes(package.pack(maker.source_date()))
+
+
+def made_by_readme() -> list[Path]:
+    """Run what README says makes the packages; return them, which lie where it says."""
+    [line] = told().package
+    # Not as a part of the `make` that may have started this.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ("sh", "-c", line)
+    done = subprocess.run(command, cwd=TOP, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    said = re.findall(r"^(\S+\.ipk)  \d+ bytes$", done.stdout, re.MULTILINE)
+    made = [Path(path) for path in said]
+    promised = re.findall(r"dist/\S+\.ipk", line)
+    there = [path.match(each) for path, each in zip(made, promised, strict=True)]
+    assert there == [True, True], f"README says {promised}, and there is {done.stdout}"
+    return made
 
 
 def upgraded(maker: Any, package: Any) -> Any:

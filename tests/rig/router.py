@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -23,9 +24,9 @@ class DebianRouter(Target):
     It is no OpenWrt, and what is seen on it says nothing about OpenWrt's own programs.
     """
 
-    packager = "opkg-shim"
+    packager = "opkg"  # a shim, as all that only OpenWrt has
     poweroff = "guest-off"
-
+    by_readme = True
     block = "$(grep -l overlay /sys/block/vd*/serial | cut -d/ -f4)"
 
     def __init__(self, arch: str, switch: Switch, work: Path, memory: int = 128) -> None:
@@ -35,6 +36,15 @@ class DebianRouter(Target):
         layer(self._layer, SHIMS, HERE / "guest")
         self.wipe()
 
+    def freeze(self, folder: Path) -> None:
+        super().freeze(folder)
+        shutil.copyfile(self._layer, folder / "layer")
+
+    def thaw(self, folder: Path) -> None:
+        # What is in memory of a disk must be what the disk has, to the octet.
+        shutil.copyfile(folder / "layer", self._layer)
+        super().thaw(folder)
+
     def wipe(self) -> None:
         assert self.guest is None, "a running router's disk"
         with self.disk.open("wb") as file:
@@ -43,9 +53,10 @@ class DebianRouter(Target):
         subprocess.run(command, check=True)
 
     def command(self) -> list[str | Path]:
+        arch = self._image.arch
         return [
-            *self._image.arch.qemu, "-kernel", self._image.kernel, "-initrd", self._image.initrd,
-            "-append", f"console={self._image.arch.console} quiet panic=-1",
+            *arch.qemu, "-kernel", self._image.kernel, "-initrd", self._image.initrd,
+            "-append", f"console={arch.console} quiet panic=-1 {arch.settings}",
             *disk("root", self._image.root, "readonly=on"),
             *disk("layer", self._layer, "readonly=on"),
             *disk("overlay", self.disk, "cache=writethrough"),

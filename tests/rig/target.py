@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.rig.guest import Guest
+from tests.rig.monitor import Monitor
 from tests.rig.switch import LAN_ADDRESS, Switch
 
 PROBED: Final = f"http://{LAN_ADDRESS}:8556/root.pem"
@@ -21,6 +22,7 @@ class Target(ABC):
     """
 
     packager: str  # the program that installs and removes packages
+    by_readme = False  # what README tells a router's owner to type works as it stands
     poweroff = "poweroff"
     block = "vda"  # a shell expression: the disk that the state is on
 
@@ -45,15 +47,19 @@ class Target(ABC):
 
     def boot(self, *extra: str) -> None:
         """Switch it on, with further options of QEMU, and wait for its shell."""
+        self.settle(self._power(*extra))
+
+    def _power(self, *extra: str) -> Guest:
         # -no-reboot: a panic ends the guest, and the test sees it.
         common = (
             *("-accel", "tcg", "-m", str(self.memory), "-nographic", "-no-reboot", "-nodefaults"),
             *("-serial", "stdio", "-monitor", "none", "-device", "virtio-rng-pci"),
+            *("-qmp", f"unix:{self.work}/qmp,server=on,wait=off"),
             *_net("lan", "52:54:00:00:00:01"), *_net("wan", "52:54:00:00:00:02"),
         )  # fmt: skip
         enter = self.switch.host.entered("setpriv", "--pdeathsig", "KILL")
         self.guest = Guest([*enter, *self.command(), *common, *extra], self.work / "serial.log")
-        self.settle(self.guest)
+        return self.guest
 
     @property
     def on(self) -> Guest:
@@ -71,10 +77,12 @@ class Target(ABC):
         Raises:
             AssertionError: it did not in time; the message has the log's end and what runs.
         """
-        # Counted by the uptime: the clock may be set in between.
+        # Counted by the uptime: the clock may be set in between. The shell reads it by itself, so
+        # that the waiting leaves the router's time to what is waited for.
+        now = "read -r up _ </proc/uptime"
         loop = (
-            f"end=$(($(cut -d. -f1 /proc/uptime) + {seconds})); until {test}; do"
-            " [ $(cut -d. -f1 /proc/uptime) -lt $end ] || exit 9; sleep 0.2 2>/dev/null || sleep 1; done"
+            f"{now}; end=$((${{up%.*}} + {seconds})); until {test}; do"
+            f" {now}; [ ${{up%.*}} -lt $end ] || exit 9; sleep 0.3 2>/dev/null || sleep 1; done"
         )
         code, said = self.on.code(f"({loop})", timeout=seconds * 3 + 60)
         if code != 0:
@@ -105,6 +113,10 @@ class Target(ABC):
         """Remove packages; return what was said."""
         return self.sh(f"{self.packager} remove {' '.join(names)}", timeout=120)
 
+    def typed(self, *lines: str) -> str:
+        """Run lines as they stand, as a person who has logged in; return what was said."""
+        return self.sh(typing(*lines), timeout=300)
+
     def until_served(self, seconds: float = 120) -> float:
         """Wait until the LAN gets the root from the server; return when (perf_counter)."""
         return self.switch.until_served(PROBED, seconds)
@@ -129,15 +141,24 @@ class Target(ABC):
         self.on.ended()
         self.guest = None
 
-    def load(self, disk: Path) -> None:
-        """Let it be what another was when its disk was saved."""
-        assert self.guest is None, "a running router's disk"
-        subprocess.run(["cp", "--sparse=always", disk, self.disk], check=True)
+    def freeze(self, folder: Path) -> None:
+        """Stop it as it is, with all that it has in memory, and keep that and its disk."""
+        with Monitor(self.work / "qmp") as monitor:
+            monitor.move_out(folder / "memory")
+        self.cut()
+        _copy(self.disk, folder / "disk")
 
-    def save(self, disk: Path) -> None:
-        """Keep what it is now."""
+    def thaw(self, folder: Path) -> None:
+        """Let it go on as another that was frozen, of the same kind and memory.
+
+        Of the time between it knows nothing but that its clock is set.
+        """
         assert self.guest is None, "a running router's disk"
-        subprocess.run(["cp", "--sparse=always", self.disk, disk], check=True)
+        _copy(folder / "disk", self.disk)
+        self._power("-incoming", f"exec:cat '{folder}/memory'")
+        with Monitor(self.work / "qmp") as monitor:
+            monitor.until_running()
+        self.sh(f"date -s @{time.time():.0f}")
 
     def written(self) -> int:
         """Return the bytes that reached the disk with the state since the boot.
@@ -151,6 +172,15 @@ class Target(ABC):
         if self.guest is not None:
             self.guest.close()
             self.guest = None
+
+
+def typing(*lines: str) -> str:
+    """Return the command line that runs lines for a person who has logged in."""
+    return "\n".join(("(. /etc/profile; set -e", *lines, ")"))
+
+
+def _copy(disk: Path, to: Path) -> None:
+    subprocess.run(["cp", "--sparse=always", disk, to], check=True)
 
 
 def _net(side: str, mac: str) -> list[str]:

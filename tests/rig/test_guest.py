@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 import pytest
 
 from tests.rig.home import Home
 
-MakeHome = Callable[[int], AbstractContextManager[Home]]
 
-
-def test_what_hangs_is_given_up_and_a_panic_is_told(make_home: MakeHome) -> None:
+def test_what_hangs_is_given_up_and_a_panic_is_told(home: Home) -> None:
     """Every wait has an end, and a panic is not taken for a program that did not answer."""
-    with make_home(128) as home:
-        with pytest.raises(TimeoutError):
-            home.router.sh("sleep 3", timeout=1)
-        with pytest.raises(AssertionError, match="Kernel panic"):
-            home.router.sh("echo 7 >/proc/sys/kernel/printk; echo c >/proc/sysrq-trigger")
-        home.router.end()
+    with pytest.raises(TimeoutError):
+        home.router.sh("sleep 3", timeout=1)
+    with pytest.raises(AssertionError, match="Kernel panic"):
+        home.router.sh("echo 7 >/proc/sys/kernel/printk; echo c >/proc/sysrq-trigger")
+    home.router.end()

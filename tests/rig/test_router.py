@@ -8,17 +8,17 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.home.network import PROJECT
-from tests.home.people import shared
+from tests.home.people import Printer, shared
 from tests.rig import figures, package
-from tests.rig.conftest import PROVIDED, Enabled, Life
+from tests.rig.conftest import MEMORY, PROVIDED, Enabled, Life
 from tests.rig.home import PID, STATE, Home
 from tests.rig.offers import options4, options6
 from tests.rig.router import WITHOUT_A_CLOCK
+from tests.rig.target import Target
 
 NAME = b"OpenWrt.lan".lower()
 OPTION_60 = b"\x00\x00\xd8\x3d" + bytes((len(NAME),)) + NAME
@@ -26,6 +26,7 @@ OPTION_125 = b"\x00\x00\xd8\x3d" + bytes((len(NAME) + 2, 1, len(NAME))) + NAME
 OPTION_17 = b"\x00\x00\xd8\x3d\x00\x01" + len(NAME).to_bytes(2, "big") + NAME
 OFFER, ACK, REPLY = 2, 5, 7  # message types of DHCPv4 and DHCPv6
 CERTIFICATES = 200
+MORE_MEMORY = 256  # MiB
 
 
 def test_installing_starts_nothing(enabled: Enabled) -> None:
@@ -59,11 +60,17 @@ class TestLife:
             (message, *_) = heard.messages(6, REPLY)
             assert options6(message)[17] == OPTION_17
 
-    def test_a_printer_joins(self, target: str, life: Life) -> None:
-        """It finds the server, gets its certificate, and a laptop's curl trusts it."""
-        began = time.perf_counter()
-        life.printer.agent("once")
-        figures.note(target, **{"seconds for a device agent's first visit": _since(began)})
+    def test_a_printer_joins(self, life: Life) -> None:
+        """It waits for its owner, who does as README says; then a laptop's curl trusts it."""
+        life.home.owner("pair", "--window", "0")
+        with ThreadPoolExecutor() as pool:
+            visit = pool.submit(life.printer.agent, "once")
+            seen = {line.split()[1]: life.home.router.typed(line) for line in life.home.told.care}
+            visit.result()
+        assert "window closed" in seen["status"], seen
+        assert "pending" in seen["devices"], seen
+        assert "approved" in seen["approve"], seen
+        life.home.owner("pair", "--window")  # for those who come later
         assert "DNS:printer.lan, DNS:printer.local" in shared(life.printer.machine)
         life.is_trusted()
 
@@ -93,14 +100,15 @@ class TestLife:
         home.owner("restore", "--passphrase-file", "/tmp/passphrase", "/tmp/home.backup")
         home.enable()
         assert home.serials() == known
-        for machine, name in ((life.printer.machine, "printer"), (life.laptop.machine, "laptop")):
-            machine.dhcp(name)  # their link was gone, and their leases were in its memory
+        # The leases were in its memory; nobody on the LAN knows that, and nobody asks for another.
         life.laptop.agent("once", "--mode", "tofu")
         assert life.laptop.believes() == root
         life.printer.agent("once")
         assert home.serials() == known, "it was good for weeks, and is"
-        life.is_trusted()
         home.issued(life.printer.machine, 1)
+        # Who looks for the printer by its name asks the router's DNS, which knows it by its lease.
+        life.printer.machine.dhcp("printer")
+        life.is_trusted()
 
     def test_upgrading(self, life: Life) -> None:
         """The new code runs, state and settings stay, old certificates are good."""
@@ -125,7 +133,7 @@ class TestLife:
     def test_removing(self, life: Life) -> None:
         """Nobody is sent to a server that is gone, and what stays is said."""
         router = life.home.router
-        said = router.remove("luci-app-acmeiot", "acmeiot")
+        said = life.home.remove()
         assert router.sh("ps w | grep '[a]cmeiot' || true") == ""
         sections = router.sh("grep -l acmeiot /etc/config/*").split()
         assert {Path(path).name for path in sections} <= {"acmeiot", "acmeiot-opkg"}
@@ -142,62 +150,68 @@ class TestLife:
             (message, *_) = heard.messages(4, ACK)
             assert not {60, 125} & set(options4(message))
         assert STATE in said, f"nothing says that keys and records stay: {said}"
+        life.home.forget()
+        assert router.sh(f"find {STATE} 2>/dev/null || true") == ""
         router.halt()
         router.boot()
         router.until("pidof dnsmasq >/dev/null")
 
 
-def test_waking_without_a_clock(home: Home) -> None:
-    """It serves at once and signs nothing; when the time comes it goes on by itself."""
-    router = home.router
-    router.until_served()
-    printer = home.printer()
-    home.issued(printer.machine, 1)
-    # It was off for months: as the newest file of /etc has it, no time has passed.
-    router.sh("/etc/init.d/acmeiot stop; find /etc -type f -exec touch -d '2026-01-02 03:04' {} +")
-    router.halt()
-    router.boot(*WITHOUT_A_CLOCK)
-    assert router.sh("date +%Y-%m-%d").strip() == "2026-01-02"
-    router.until_served()
-    # Its leases were in memory; the device had lost its link, and asks again.
-    printer.machine.dhcp("printer")
-    known = home.serials()
-    with home.issuing(printer.machine, 1) as client:
-        assert client.wait() != 0
-    refusal = (home.work / "issuing.log").read_text()
-    assert "waiting for the time" in refusal, refusal
-    assert home.serials() == known
-    router.switch.serve_time()
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    router.until(f"[ $(date +%Y-%m-%d) = {today} ]", 90)
-    # The lease was of long ago when the clock jumped, and dnsmasq has dropped it.
-    printer.machine.dhcp("printer")
-    home.issued(printer.machine, 1)
-    assert len(home.serials()) == len(known) + 1
+class TestPower:
+    """One router whose power goes, and a printer that never hears that the leases went with it."""
 
+    def test_cuts_while_issuing(self, home: Home, printer: Printer) -> None:
+        """What a client has got is known afterwards, no serial is twice; it starts by itself."""
+        got: list[str] = []
+        for enough, memory in ((1, MEMORY), (5, MORE_MEMORY)):
+            with home.issuing(printer.machine, 50) as client:
+                assert client.stdout is not None
+                lines = [client.stdout.readline().decode() for _ in range(enough)]
+                home.router.cut()
+                client.terminate()
+                lines += client.stdout.read().decode().splitlines()
+            assert all(lines), (home.work / "issuing.log").read_text()
+            got += [line.split()[1] for line in lines if line.strip()]
+            home.router.memory = memory
+            home.router.boot()
+            home.router.until_served()
+            known = [serial.lower().lstrip("0") for serial in home.serials()]
+            assert set(got) <= set(known)
+            assert len(known) == len(set(known))
+        home.until_announced()
 
-def test_power_cuts_while_issuing(home: Home) -> None:
-    """What a client has got is known afterwards, no serial is twice, and it starts by itself."""
-    home.router.until_served()
-    printer = home.printer()
-    got: list[str] = []
-    for enough in (1, 5):
-        with home.issuing(printer.machine, 50) as client:
-            assert client.stdout is not None
-            lines = [client.stdout.readline().decode() for _ in range(enough)]
-            home.router.cut()
-            client.terminate()
-            lines += client.stdout.read().decode().splitlines()
-        assert all(lines), (home.work / "issuing.log").read_text()
-        got += [line.split()[1] for line in lines if line.strip()]
-        home.router.boot()
-        home.router.until_served()
-        printer.machine.dhcp("printer")
-        known = [serial.lower().lstrip("0") for serial in home.serials()]
-        assert set(got) <= set(known)
-        assert len(known) == len(set(known))
-    home.issued(printer.machine, 1)
-    home.until_announced()
+    def test_more_memory(self, target: str, home: Home, printer: Printer) -> None:
+        """256 MiB, since the last boot: nothing else is different."""
+        assert home.router.memory == MORE_MEMORY
+        home.issued(printer.machine, 1)
+        idle = home.memory()["VmRSS"]
+        figures.note(target, **{f"resident KiB, {MORE_MEMORY} MiB router": idle})
+        assert idle <= figures.MOST_IDLE_KIB
+
+    def test_waking_without_a_clock(self, home: Home, printer: Printer) -> None:
+        """It serves at once and signs nothing; when the time comes it goes on by itself."""
+        router = home.router
+        # It was off for months: as the newest file of /etc has it, no time has passed.
+        stop = "/etc/init.d/acmeiot stop"
+        router.sh(f"{stop}; find /etc -type f -exec touch -d '2026-01-02 03:04' {{}} +")
+        router.halt()
+        router.memory = MEMORY
+        router.boot(*WITHOUT_A_CLOCK)
+        assert router.sh("date +%Y-%m-%d").strip() == "2026-01-02"
+        router.until_served()
+        known = home.serials()
+        with home.issuing(printer.machine, 1) as client:
+            assert client.wait() != 0
+        refusal = (home.work / "issuing.log").read_text()
+        assert "waiting for the time" in refusal, refusal
+        assert home.serials() == known
+        router.switch.serve_time()
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        router.until(f"[ $(date +%Y-%m-%d) = {today} ]", 90)
+        home.issued(printer.machine, 1)
+        assert len(home.serials()) == len(known) + 1
+        asked = router.sh("grep -v ^duid /tmp/dhcp.leases || true")
+        assert asked == "", "somebody has asked for a lease"
 
 
 def test_idle_memory(enabled: Enabled) -> None:
@@ -205,77 +219,73 @@ def test_idle_memory(enabled: Enabled) -> None:
     assert enabled.facts["memory"]["VmRSS"] <= figures.MOST_IDLE_KIB
 
 
-def test_figures(target: str, home: Home) -> None:
-    """Memory after 200 certificates, bytes written for each, seconds for each."""
-    router = home.router
-    printer = home.printer()
-    # A home's limits are in the way of so many, so here they are off.
-    router.sh("/etc/init.d/acmeiot stop")
-    router.until("! pgrep -f 'acmeiot serv[e]'")
-    router.sh("echo 'lease_files = [\"/tmp/dhcp.leases\"]' >/tmp/figures.toml")
-    serve = (
-        f"acmeiot serve --config /tmp/figures.toml --state {STATE} --name router.lan --limits off"
-        " --approval auto >/tmp/figures.log 2>&1"
-    )
-    router.seconds_to_ready(f"({serve} & echo $! >{PID})")
-    fresh, written, cpu = home.memory()["VmRSS"], router.written(), router.on.cpu_seconds()
-    seconds = home.issued(printer.machine, CERTIFICATES)
-    cpu = router.on.cpu_seconds() - cpu
-    each = (router.written() - written) // CERTIFICATES
-    after = home.memory()
-    figures.note(
-        target,
-        **{
-            "seconds for one issuance by a bare client, median": round(
-                statistics.median(seconds), 2
-            ),
-            "seconds of this computer's CPU for each": round(cpu / CERTIFICATES, 2),
-            f"resident KiB after {CERTIFICATES} certificates": f"{after['VmRSS']} (from {fresh})",
-            "bytes to the disk of /etc per certificate (sectors of its stat)": each,
-        },
-    )
-    assert each <= figures.MOST_WRITTEN
+class TestFigures:
+    """One router that is measured; its own server is off."""
 
+    def test_a_first_visit(self, target: str, home: Home, printer: Printer) -> None:
+        """A device agent that is allowed by the window comes away with a certificate."""
+        began = time.perf_counter()
+        printer.agent("once")
+        figures.note(target, **{"seconds for a device agent's first visit": _since(began)})
+        home.router.sh("/etc/init.d/acmeiot stop")
+        home.router.until("! ps w | grep -q '[a]cmeiot serve'")
 
-def test_source_and_bytecode(target: str, home: Home) -> None:
-    """Why the package ships bytecode, and what its start spends on imports."""
-    router = home.router
-    router.sh("/etc/init.d/acmeiot stop; mkdir -p /tmp/source")
-    router.until("! pgrep -f 'acmeiot serv[e]'")
-    router.put(_sources(), "/tmp/source.tar")
-    router.sh("tar -xf /tmp/source.tar -C /tmp/source && rm /tmp/source.tar")
-    start = f"-m acmeiot serve --state {STATE} --name router.lan --policy challenge"
-    for name, environ in (
-        ("source", "PYTHONPATH=/tmp/source PYTHONDONTWRITEBYTECODE=1"),
-        ("bytecode", "PYTHONPATH=/usr/lib/acmeiot/python"),
-    ):
-        took = []
-        for _ in range(2):
-            run = f"({environ} python3 {start} >/tmp/start.log 2>&1 & echo $! >/tmp/start.pid)"
-            took.append(router.seconds_to_ready(run))
-            router.sh("kill $(cat /tmp/start.pid)")
-            router.until("! kill -0 $(cat /tmp/start.pid) 2>/dev/null")
-        wall, cpu = (min(column) for column in zip(*took, strict=True))
-        key = f"seconds to ready from {name}, the lesser of 2"
-        figures.note(target, **{key: f"{wall:.1f} ({cpu:.1f} of this computer's CPU)"})
-    profile = f"(python3 -X importtime /usr/bin/acmeiot {start.partition('acmeiot ')[2]}"
-    router.seconds_to_ready(f"{profile} >/tmp/start.log 2>/tmp/imports & echo $! >/tmp/start.pid)")
-    router.sh("kill $(cat /tmp/start.pid)")
-    lines = router.sh("grep '^import time: *[0-9]' /tmp/imports | cut -d: -f2 | sort -rn")
-    top = lines.splitlines()[:15]
-    figures.note(target, **{"imports: own us | with their own | module": top})
+    def test_source_and_bytecode(self, target: str, home: Home) -> None:
+        """Why the package ships bytecode, and what its start spends on imports."""
+        router = home.router
+        router.sh("mkdir -p /tmp/source")
+        router.put(_sources(), "/tmp/source.tar")
+        router.sh("tar -xf /tmp/source.tar -C /tmp/source && rm /tmp/source.tar")
+        start = f"-m acmeiot serve --state {STATE} --name router.lan --policy challenge"
+        for name, environ in (
+            ("source", "PYTHONPATH=/tmp/source PYTHONDONTWRITEBYTECODE=1"),
+            ("bytecode", "PYTHONPATH=/usr/lib/acmeiot/python"),
+        ):
+            took = []
+            for _ in range(2):
+                run = f"({environ} python3 {start} >/tmp/start.log 2>&1 & echo $! >/tmp/start.pid)"
+                took.append(router.seconds_to_ready(run))
+                self._end(router)
+            wall, cpu = (min(column) for column in zip(*took, strict=True))
+            key = f"seconds to ready from {name}, the lesser of 2"
+            figures.note(target, **{key: f"{wall:.1f} ({cpu:.1f} of this computer's CPU)"})
+        run = f"python3 -X importtime /usr/bin/acmeiot {start.partition('acmeiot ')[2]}"
+        router.sh(f"({run} >/tmp/start.log 2>/tmp/imports & echo $! >/tmp/start.pid)")
+        router.until_served()
+        self._end(router)
+        lines = router.sh("grep '^import time: *[0-9]' /tmp/imports | cut -d: -f2 | sort -rn")
+        top = lines.splitlines()[:15]
+        figures.note(target, **{"imports: own us | with their own | module": top})
 
+    def _end(self, router: Target) -> None:
+        router.sh("kill $(cat /tmp/start.pid)")
+        router.until("! kill -0 $(cat /tmp/start.pid) 2>/dev/null")
 
-def test_a_router_with_more_memory(
-    target: str, make_home: Callable[[int], AbstractContextManager[Home]]
-) -> None:
-    """256 MiB: nothing else is different."""
-    with make_home(256) as home:
-        home.router.until_served()
-        home.issued(home.printer().machine, 1)
-        idle = home.memory()["VmRSS"]
-    figures.note(target, **{"resident KiB, 256 MiB router": idle})
-    assert idle <= figures.MOST_IDLE_KIB
+    def test_issuing(self, target: str, home: Home, printer: Printer) -> None:
+        """Memory after 200 certificates, bytes written for each, seconds for each."""
+        router = home.router
+        # A home's limits are in the way of so many, so here they are off.
+        router.sh("echo 'lease_files = [\"/tmp/dhcp.leases\"]' >/tmp/figures.toml")
+        serve = (
+            f"acmeiot serve --config /tmp/figures.toml --state {STATE} --name router.lan"
+            " --limits off --approval auto >/tmp/figures.log 2>&1"
+        )
+        router.seconds_to_ready(f"({serve} & echo $! >{PID})")
+        fresh, written, cpu = home.memory()["VmRSS"], router.written(), router.on.cpu_seconds()
+        seconds = home.issued(printer.machine, CERTIFICATES)
+        cpu = router.on.cpu_seconds() - cpu
+        each = (router.written() - written) // CERTIFICATES
+        median, after = statistics.median(seconds), f"{home.memory()['VmRSS']} (from {fresh})"
+        figures.note(
+            target,
+            **{
+                "seconds for one issuance by a bare client, median": round(median, 2),
+                "seconds of this computer's CPU for each": round(cpu / CERTIFICATES, 2),
+                f"resident KiB after {CERTIFICATES} certificates": after,
+                "bytes to the disk of /etc per certificate (sectors of its stat)": each,
+            },
+        )
+        assert each <= figures.MOST_WRITTEN
 
 
 def _since(began: float) -> float:
