@@ -110,6 +110,7 @@ class Router:
             self.write(f"/etc/init.d/{name}", _SERVICE.format(name=name), "0755")
         self.write("/sbin/hwclock", "#!/bin/sh\n", "0755")  # a clock that runs without power
         self.dnsmasq(SECTION, CONF_DIR)
+        self.sh("reload_config")  # as at each boot
 
     def sh(self, script: str, *, fails: bool = False, env: Mapping[str, str] | None = None) -> str:
         """Run a script under busybox ash and return what it printed, errors among it."""

@@ -60,7 +60,7 @@ def test_house_style() -> None:
 
 # OpenWrt's busybox is built without these, and Debian's with them: tr takes [:upper:] for the seven
 # characters, so that OpenWrt became OwenWrt, and sleep refuses fractions.
-_NOT_ON_OPENWRT = re.compile(r"^[^#\n]*(?:\btr\b.*\[:|\bsleep [0-9]*\.)", re.M)
+_NOT_ON_OPENWRT = re.compile(r"^[^#\n]*(?:\btr\b.*\[:|\bsleep [0-9]*\.)", re.MULTILINE)
 
 
 def test_a_router_s_busybox_has_less() -> None:

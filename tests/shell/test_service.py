@@ -132,6 +132,16 @@ def test_reload_restarts_only_for_a_change(router: Router) -> None:
     assert router.read(SNIPPET) != ""
 
 
+def test_the_first_setting_after_installing_is_noticed(router: Router) -> None:
+    """For reload_config has to have seen the file before."""
+    router.uci("acmeiot.main.enabled=0")
+    router.sh("cd /etc/config && mv acmeiot /tmp && reload_config && mv /tmp/acmeiot .")
+    router.sh("/usr/lib/acmeiot/package installed; /etc/init.d/acmeiot start")
+    router.uci("acmeiot.main.enabled=1")
+    router.sh("reload_config")
+    assert all(pids(router))
+
+
 def test_a_restart_is_not_told_to_the_network(router: Router) -> None:
     on(router)
     first, inits = pids(router), router.inits
