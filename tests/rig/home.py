@@ -90,7 +90,7 @@ class Home:
 
     def memory(self) -> dict[str, int]:
         """Return KiB of the server's memory by the names that /proc has for them."""
-        text = self.router.sh(f"cat /proc/$(cat {PID})/status")
+        text = self.router.sh(f"cat /proc/$(pgrep -n -f 'acmeiot serv[e]')/status")
         return {name: int(kib) for name, kib in re.findall(r"(\w+):\s+(\d+) kB", text)}
 
     # -- the LAN
