@@ -68,7 +68,7 @@ def test_a_router_s_busybox_has_less() -> None:
     for path in scripts():
         if path.relative_to(TOP).parts[0] in ("files", "openwrt"):
             found = _NOT_ON_OPENWRT.search(path.read_text())
-            assert found is None, f"{path}: {found and found[0]}"
+            assert found is None, f"{path}: {found[0]}"
 
 
 @pytest.mark.parametrize("package", ["acmeiot", "luci-app-acmeiot"])
