@@ -30,7 +30,8 @@ READY: Final = ".restored-"  # names the directory of a restore that only has to
 PAGE_SIZE: Final = 512
 # The log is folded back into the file after so many pages, and thereby stays under 256 KiB.
 LOG_PAGES: Final = 400
-_CACHE_KIB: Final = 1024
+# A certificate touches some fifty pages. With 1 MiB it took as long, and the memory stays taken.
+_CACHE_KIB: Final = 256
 # A full check reads every page; above this size it would cost the start of the server too much,
 # and damage is then found when the page is read.
 _CHECKED_AT_OPEN: Final = 8 << 20
