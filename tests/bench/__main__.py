@@ -2,6 +2,7 @@
 
 Rounds alternate between the servers so that a noisy neighbour hits all of them; medians of the
 rounds are printed. usage: python -m tests.bench [--rounds N] [--count N] [--only NAME]...
+[--python PATH], the interpreter that runs acmeiot, with its libraries.
 """
 
 import argparse
@@ -14,9 +15,10 @@ import time
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.bench.servers import SERVERS, Running
+from tests.bench.servers import SERVERS, Running, Start, acmeiot, interpreter
 from tests.interop.home import PRINTER, Home
 from tests.interop.home import home as make_home
 
@@ -40,18 +42,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=80, help="issuances in a round")
     parser.add_argument("--only", action="append", choices=sorted(SERVERS))
+    parser.add_argument("--python", default=sys.executable)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="acmeiot-bench-") as folder:
         work = Path(folder)
         print(f"{args.rounds} rounds of {args.count} issuances, P-384 keys, http-01")
+        print(f"acmeiot by {interpreter(args.python)}")
         with make_home(work) as home, ExitStack() as end:
             _measure(home, work, end, args)
 
 
 def _measure(home: Home, work: Path, end: ExitStack, args: argparse.Namespace) -> None:
-    wanted = args.only or list(SERVERS)
-    starts = {name: _cold_starts(home, work, name, args.rounds) for name in wanted}
-    running = [SERVERS[name](home, work, end) for name in wanted]
+    every: dict[str, Start] = {**SERVERS, "acmeiot": partial(acmeiot, python=args.python)}
+    wanted = {name: every[name] for name in args.only or every}
+    starts = {name: _cold_starts(home, work, one, args.rounds) for name, one in wanted.items()}
+    running = [one(home, work, end) for one in wanted.values()]
     responder = ["-m", "tests.bench.respond", PRINTER]
     home.printer.start(sys.executable, *responder, log=work / "respond.log")
     home.printer.wait_for(f"curl -s -o /dev/null http://{PRINTER}/x")
@@ -69,12 +74,12 @@ def _measure(home: Home, work: Path, end: ExitStack, args: argparse.Namespace) -
         print(f"{name}: {statistics.median(seconds):.2f} s from start to ready, state present")
 
 
-def _cold_starts(home: Home, work: Path, name: str, times: int) -> list[float]:
+def _cold_starts(home: Home, work: Path, start: Start, times: int) -> list[float]:
     """Start and stop the server; the first start makes its state and does not count."""
     seconds = []
     for _ in range(times + 1):
         with ExitStack() as once:
-            seconds.append(SERVERS[name](home, work, once).cold_start)
+            seconds.append(start(home, work, once).cold_start)
     return seconds[1:]
 
 

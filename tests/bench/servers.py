@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ https://router.lan:9443 {{
 }}
 """
 PEBBLE_PORT, PEBBLE_ADMIN = 14000, 15000
+
+SELF = "from platform import *; print(python_implementation(), python_version(), python_compiler())"
 
 
 @dataclass(slots=True)
@@ -50,7 +53,21 @@ class Running:
         return int(found[1]) / 1024
 
 
-def acmeiot(home: Home, work: Path, end: ExitStack) -> Running:
+Start = Callable[[Home, Path, ExitStack], Running]
+
+
+def interpreter(python: str) -> str:
+    """Return what a Python says of itself.
+
+    Two of one version differ: a distribution's was optimized by a profile and links more tightly.
+    """
+    asked = subprocess.run([python, "-c", SELF], check=True, capture_output=True, text=True)
+    return f"{asked.stdout.strip()}, {python}"
+
+
+def acmeiot(
+    home: Home, work: Path, end: ExitStack, *, python: str | Path = sys.executable
+) -> Running:
     """Start this project's server with a durable store."""
     options: list[str | Path] = [
         "--state",
@@ -63,7 +80,7 @@ def acmeiot(home: Home, work: Path, end: ExitStack) -> Running:
     options += ["--listen", f"{ROUTER}:8555", "--http-listen", f"{ROUTER}:8556"]
     options += ["--approval", "auto", "--policy", "challenge", "--profile", "compat"]
     options += ["--resolver", ROUTER]
-    command: list[str | Path] = [sys.executable, "-m", "acmeiot", "serve", *options]
+    command: list[str | Path] = [python, "-m", "acmeiot", "serve", *options]
     began = time.perf_counter()
     process = end.enter_context(
         home.router.serving(*command, log=work / "acmeiot.log", stdout=subprocess.PIPE)
@@ -121,4 +138,4 @@ def _wait(home: Home, directory: str, began: float) -> float:
     return time.perf_counter() - began
 
 
-SERVERS = {"acmeiot": acmeiot, "caddy": caddy, "pebble": pebble}
+SERVERS: dict[str, Start] = {"acmeiot": acmeiot, "caddy": caddy, "pebble": pebble}
