@@ -74,7 +74,8 @@ package: .venv/test-ready ## both .ipk files into dist/, the same bytes each tim
 rig: .venv/test-ready ## install, use, break and remove the package on emulated routers; root; OPENWRT_IMAGE=path for a real one
 	@tests/apt-install rig
 	@$(PY) -m tests.rig.image $(RIG_ARCHES)
-	RIG_ARCHES="$(RIG_ARCHES)" $(PY) -m pytest --numprocesses=2 tests/rig $(ARGS)
+	RIG_ARCHES="$(RIG_ARCHES)" $(PY) -m pytest --numprocesses=2 tests/rig \
+		$(if $(OPENWRT_IMAGE)$(OPENWRT_ROOT),-o faulthandler_timeout=1200) $(ARGS)
 
 peers:
 	@tests/apt-install demo test unpack
