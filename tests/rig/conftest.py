@@ -16,6 +16,8 @@ from tests.home.network import Street
 from tests.home.people import Laptop, Printer
 from tests.rig import figures, package
 from tests.rig.home import Home
+from tests.rig.image import ARCHES as MACHINES
+from tests.rig.image import OURS
 from tests.rig.openwrt import OpenWrtImage, OpenWrtRoot
 from tests.rig.router import DebianRouter
 from tests.rig.switch import Switch
@@ -99,11 +101,11 @@ def _home(target: str, work: Path, packages: package.Built) -> Iterator[Home]:
 
 
 @pytest.fixture(scope="session")
-def packages() -> package.Built:
-    """The packages of this tree."""
+def packages(target: str) -> package.Built:
+    """The packages of this tree, for the router's Python."""
     assert os.geteuid() == 0, "the rig needs root: taps, bridges and namespaces"
     assert Path("/dev/net/tun").exists(), "the rig needs /dev/net/tun"
-    return package.built()
+    return package.built(MACHINES[target].python if target in MACHINES else OURS)
 
 
 @dataclass(frozen=True, slots=True)

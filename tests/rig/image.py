@@ -1,5 +1,8 @@
-"""The emulated router's disk: Debian's kernel, busybox, dnsmasq and Python for its architecture,
-with the library versions that OpenWrt 24.10 ships, from PyPI.
+"""The emulated router's disk: Debian's kernel, busybox, dnsmasq and Python for its architecture.
+
+Two are played on always, with the library versions that OpenWrt 24.10 ships, from PyPI. `armhf` is
+there on request, as Debian 13 has it, whose versions are near those of OpenWrt 25.12: nobody makes
+wheels for it.
 
 Nothing is installed on this computer and nothing of the other architecture runs here: packages are
 downloaded, unpacked, and packed into a squashfs image. It stands for an OpenWrt router in what it
@@ -11,21 +14,23 @@ usage: python -m tests.rig.image ARCHITECTURE...
 from __future__ import annotations
 
 import hashlib
-import os
+import lzma
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.rig.debian import HERE_IS, Apt, output, run
+
 HERE: Final = Path(__file__).parent
 WORK: Final = HERE.parents[1] / ".rig"
 FIRST_INIT: Final = HERE / "first-init"
+_RECIPE: Final = (Path(__file__), HERE / "debian.py", FIRST_INIT)
 _MERGED: Final = ("bin", "sbin", "lib", "lib64")
 
 PACKAGES: Final = (
@@ -33,17 +38,19 @@ PACKAGES: Final = (
     "iproute2",
 )  # fmt: skip
 # What OpenWrt 24.10 ships, but for the two that its feed lacks, which our package brings along.
+OURS: Final = "3.11"
 WHEELS: Final = ("cryptography==41.0.7", "bottle==0.12.25", "dnspython==2.4.1")
 # Loaded before there is a root file system, with what they depend on.
 MODULES: Final = (
-    "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "squashfs", "overlay", "ext4", "bridge",
+    "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "squashfs", "overlay", "crc32c_generic",
+    "ext4", "bridge",
 )  # fmt: skip
 # Of no use on a router, and half of the unpacked size.
 PRUNED: Final = (
     "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/lintian", "usr/share/info",
-    "usr/lib/python3.11/test", "usr/lib/python3.11/idlelib", "usr/lib/python3.11/tkinter",
-    "usr/lib/python3.11/pydoc_data", "usr/share/perl", "usr/share/zoneinfo",
+    "usr/share/perl", "usr/share/zoneinfo",
 )  # fmt: skip
+_PRUNED_OF_PYTHON: Final = ("test", "idlelib", "tkinter", "pydoc_data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,8 @@ class Arch:
     """An architecture: Debian's name for it and its kernel, PyPI's platform, QEMU's machine.
 
     `settings` are the kernel's: what guards one process from another costs an emulator much.
+    `debs` and `wheels` are its libraries, `release` and `python` what Debian they are for, and
+    `patience` how many times longer than others it takes.
     """
 
     name: str
@@ -58,7 +67,12 @@ class Arch:
     platform: str
     qemu: tuple[str, ...]
     console: str
-    settings: str
+    settings: str = ""
+    debs: tuple[str, ...] = ()
+    wheels: tuple[str, ...] = WHEELS
+    release: str = HERE_IS
+    python: str = OURS
+    patience: int = 1
 
 
 ARCHES: Final = {
@@ -71,6 +85,12 @@ ARCHES: Final = {
         "amd64", "linux-image-cloud-amd64", "manylinux2014_x86_64",
         # The least that OpenWrt's runs on; wider registers are slower when they are emulated.
         ("qemu-system-x86_64", "-M", "pc", "-cpu", "qemu64"), "ttyS0", "mitigations=off",
+    ),
+    "armhf": Arch(
+        "armhf", "linux-image-armmp-lpae", "",
+        ("qemu-system-arm", "-M", "virt", "-cpu", "cortex-a15"), "ttyAMA0",
+        debs=("python3-cryptography", "python3-bottle", "python3-dnspython"), wheels=(),
+        release="trixie", python="3.13", patience=3,
     ),
 }  # fmt: skip
 
@@ -91,7 +111,7 @@ def image(arch: str) -> Image:
     work = WORK / arch
     made = Image(chosen, work / "vmlinuz", work / "initrd", work / "root.squashfs")
     stamp = work / "recipe"
-    recipe = hashlib.sha256(Path(__file__).read_bytes() + FIRST_INIT.read_bytes()).hexdigest()
+    recipe = hashlib.sha256(b"".join(path.read_bytes() for path in _RECIPE)).hexdigest()
     if not stamp.exists() or stamp.read_text() != recipe:
         shutil.rmtree(work / "root", ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
@@ -114,12 +134,11 @@ def layer(target: Path, *trees: Path) -> None:
                     (Path(work) / merged).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path, Path(work) / merged)
         target.unlink(missing_ok=True)
-        _run("mksquashfs", work, target, "-comp", "zstd", "-all-root", "-quiet", "-no-progress")
+        run("mksquashfs", work, target, "-comp", "zstd", "-all-root", "-quiet", "-no-progress")
 
 
 def _build(arch: Arch, work: Path, made: Image) -> None:
-    apt = _apt(arch, work)
-    debs = _fetch(apt, work, [*PACKAGES, _kernel_package(apt, arch)])
+    debs = Apt(arch.name, arch.release, work / "apt").fetch(arch.kernel, *PACKAGES, *arch.debs)
     root = work / "root"
     for folder in _MERGED:
         (root / "usr" / folder).mkdir(parents=True)
@@ -127,57 +146,41 @@ def _build(arch: Arch, work: Path, made: Image) -> None:
     for deb in debs:
         command = ("dpkg-deb", "--fsys-tarfile", str(deb))
         with subprocess.Popen(command, stdout=subprocess.PIPE) as unpacked:
-            _run("tar", "-x", "-k", "-C", root, "--no-same-owner", stdin=unpacked.stdout)
+            run("tar", "-x", "-k", "-C", root, "--no-same-owner", stdin=unpacked.stdout)
         assert unpacked.returncode == 0, deb
     _wheels(arch, root / "usr/lib/python3/dist-packages", work)
-    for path in PRUNED:
+    python = f"usr/lib/python{arch.python}"
+    for path in (*PRUNED, *(f"{python}/{name}" for name in _PRUNED_OF_PYTHON)):
         shutil.rmtree(root / path, ignore_errors=True)
     _furnish(root)
+    interpreter = python_for(arch.python)
+    run(interpreter, "-m", "compileall", "-q", root / python, root / "usr/lib/python3")
     _initrd(root, work, made)
     made.root.unlink(missing_ok=True)
-    _run("mksquashfs", root, made.root, "-comp", "zstd", "-all-root", "-quiet", "-no-progress")
+    run("mksquashfs", root, made.root, "-comp", "zstd", "-all-root", "-quiet", "-no-progress")
 
 
-def _apt(arch: Arch, work: Path) -> dict[str, str]:
-    """Make an apt of its own, that knows no installed package and one architecture."""
-    state, cache = work / "apt/state", work / "apt/cache"
-    for folder in (state / "lists/partial", cache / "archives/partial"):
-        folder.mkdir(parents=True, exist_ok=True)
-    (state / "status").touch()
-    conf = work / "apt/apt.conf"
-    conf.write_text(
-        f'APT::Architecture "{arch.name}";\nAPT::Architectures {{ "{arch.name}"; }};\n'
-        f'Dir::State "{state}";\nDir::State::status "{state}/status";\nDir::Cache "{cache}";\n'
-        'APT::Sandbox::User "root";\nAcquire::Languages "none";\nAPT::Install-Recommends "0";\n'
-    )
-    environ = {**os.environ, "APT_CONFIG": str(conf)}
-    _run("apt-get", "update", "-qq", env=environ)
-    return environ
+def python_for(version: str) -> str:
+    """Return an interpreter on this computer that makes bytecode for a guest's, such as 3.11.
 
-
-def _kernel_package(apt: dict[str, str], arch: Arch) -> str:
-    said = _output("apt-cache", "depends", arch.kernel, env=apt)
-    return next(
-        line.split()[1] for line in said.splitlines() if line.strip().startswith("Depends: linux-")
-    )
-
-
-def _fetch(apt: dict[str, str], work: Path, packages: Iterable[str]) -> list[Path]:
-    archives = work / "apt/cache/archives"
-    kernel = [name for name in packages if name.startswith("linux-image")]
-    others = [name for name in packages if name not in kernel]
-    command = ("apt-get", "install", "-y", "-qq", "--download-only")
-    _run(*command, *others, env=apt)
-    # Alone: of what it depends on nothing is needed to boot.
-    _run("apt-get", "download", "-qq", *kernel, env=apt, cwd=archives)
-    return sorted(archives.glob("*.deb"))
+    Raises:
+        AssertionError: there is none.
+    """
+    if version == OURS:
+        return f"python{version}"
+    found = output(HERE.parent / "next-python").strip()
+    here = output(found, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
+    assert here == version, f"{found} is {here}, and bytecode for {version} is wanted"
+    return found
 
 
 def _wheels(arch: Arch, target: Path, work: Path) -> None:
-    _run(
+    if not arch.wheels:
+        return
+    run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-        *("--platform", arch.platform, "--python-version", "3.11", "--only-binary=:all:"),
-        *("--no-compile", "--target", target, "--upgrade", *WHEELS),
+        *("--platform", arch.platform, "--python-version", arch.python, "--only-binary=:all:"),
+        *("--no-compile", "--upgrade", "--target"), target, *arch.wheels,
     )
 
 
@@ -197,7 +200,7 @@ def _furnish(root: Path) -> None:
     )
     (etc / "group").write_text("root:x:0:\nnogroup:x:65534:\ndnsmasq:x:453:\n")
     (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
-    applets = _output("busybox", "--list-full").split()
+    applets = output("busybox", "--list-full").split()
     for applet in applets:
         path = root / "usr" / applet.removeprefix("usr/")
         # Debian's iproute2 and python stay; everything else is busybox, as on OpenWrt.
@@ -206,27 +209,26 @@ def _furnish(root: Path) -> None:
             path.symlink_to("/usr/bin/busybox")
     (root / "usr/bin/sh").unlink(missing_ok=True)
     (root / "usr/bin/sh").symlink_to("busybox")
-    python = root / "usr/lib/python3.11"
-    _run("python3.11", "-m", "compileall", "-q", python, root / "usr/lib/python3")
 
 
 def _initrd(root: Path, work: Path, made: Image) -> None:
     """Pack busybox, the init script and a few modules; take kernel and modules out of the root."""
     [modules] = (root / "usr/lib/modules").iterdir()
-    _run("depmod", "-b", root, modules.name)
-    shutil.copyfile(next((root / "boot").glob("vmlinuz-*")), made.kernel)
+    run("depmod", "-b", root, modules.name)
+    shutil.copyfile(next((root / "boot").glob("vmlinu[xz]-*")), made.kernel)
     first = work / "initrd.d"
     shutil.rmtree(first, ignore_errors=True)
     (first / "bin").mkdir(parents=True)
     shutil.copy2(root / "usr/bin/busybox", first / "bin/busybox")
     for order, path in enumerate(_with_dependencies(modules)):
-        target = first / "modules" / f"{order:03}-{path.name}"
+        target = first / "modules" / f"{order:03}-{path.name.removesuffix('.xz')}"
         target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, target)
+        content = path.read_bytes()
+        target.write_bytes(lzma.decompress(content) if path.suffix == ".xz" else content)
     shutil.copy2(FIRST_INIT, first / "init")
     shutil.rmtree(root / "usr/lib/modules")
     shutil.rmtree(root / "boot")
-    listing = _output("find", ".", cwd=first)
+    listing = output("find", ".", cwd=first)
     packed = subprocess.run(
         ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"],
         input=listing.encode(), cwd=first, check=True, capture_output=True,
@@ -251,22 +253,6 @@ def _with_dependencies(modules: Path) -> list[Path]:
             if each not in order:
                 order.append(each)
     return [modules / path for path in order]
-
-
-def _run(*argv: str | Path, **how: object) -> None:
-    done = subprocess.run(  # type: ignore[call-overload]
-        [*map(str, argv)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how
-    )
-    command = " ".join(map(str, argv))
-    assert done.returncode == 0, f"{command}\n{done.stdout.decode(errors='replace')[-4000:]}"
-
-
-def _output(*argv: str | Path, **how: object) -> str:
-    return str(
-        subprocess.run(  # type: ignore[call-overload]
-            [*map(str, argv)], check=True, stdout=subprocess.PIPE, text=True, **how
-        ).stdout
-    )
 
 
 def _main() -> None:

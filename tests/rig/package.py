@@ -1,4 +1,7 @@
-"""The packages that the rig installs: this tree's, built once for each state of it."""
+"""The packages that the rig installs: this tree's, built once for each state of it.
+
+usage: python -m tests.rig.package OUTPUT LIBRARIES, by another Python than ours: its bytecode
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -18,7 +22,7 @@ from typing import Any, Final
 
 from acmeiot import __version__
 from tests.openwrt.maker import TOP, ipk
-from tests.rig.image import WORK
+from tests.rig.image import OURS, WORK, python_for
 from tests.rig.readme import told
 
 NEXT_VERSION: Final = f"{__version__}.1"
@@ -33,9 +37,9 @@ class Built:
     upgrade: Path
 
 
-def built() -> Built:
-    """Build the packages, unless they were built from the same files before."""
-    digest = hashlib.sha256("\n".join(told().package).encode())
+def built(python: str = OURS) -> Built:
+    """Build the packages for a version of Python, unless they were from the same files before."""
+    digest = hashlib.sha256("\n".join((python, *told().package)).encode())
     for folder in ("acmeiot", "openwrt", "files/router", "tests/rig/package.py"):
         root = TOP / folder
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
@@ -48,18 +52,27 @@ def built() -> Built:
         if not packed.exists():
             shutil.rmtree(WORK / "packages", ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=WORK) as work:
-                _build(Path(work))
+                _build(Path(work), python)
                 shutil.copytree(work, packed)
     [luci] = packed.glob("luci-app-acmeiot_*.ipk")
     older, newer = sorted(packed.glob("acmeiot_*.ipk"), key=lambda path: len(path.name))
     return Built(older, luci, newer)
 
 
-def _build(output: Path) -> None:
+def _build(output: Path, python: str) -> None:
+    maker = ipk()
+    libraries = maker._installed()
+    if python != OURS:
+        command = (python_for(python), "-m", "tests.rig.package", output, libraries)
+        subprocess.run(command, cwd=TOP, check=True)
+        return
     for path in made_by_readme():
         shutil.copy(path, output)
-    maker = ipk()
-    package = upgraded(maker, maker.acmeiot(maker._installed()))
+    _build_upgrade(maker, output, libraries)
+
+
+def _build_upgrade(maker: Any, output: Path, libraries: Path) -> None:
+    package = upgraded(maker, maker.acmeiot(libraries))
     (output / package.filename).write_bytes(package.pack(maker.source_date()))
 
 
@@ -113,3 +126,17 @@ def control(package: Path) -> Mapping[str, str]:
     """Return the one-line fields of a package's control file."""
     text = members(package, "control")["control"].decode()
     return dict(re.findall(r"^(\S+): (.*)$", text, re.MULTILINE))
+
+
+def _main() -> None:
+    """Build for the Python that runs, as on OpenWrt no package is: its .ipk files are for 3.11."""
+    output, libraries = map(Path, sys.argv[1:])
+    maker: Any = ipk()
+    maker.PYTHON = sys.version_info[:2]
+    maker.SITE = f"usr/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    maker.build(libraries, output)
+    _build_upgrade(maker, output, libraries)
+
+
+if __name__ == "__main__":
+    _main()

@@ -32,6 +32,7 @@ class DebianRouter(Target):
     def __init__(self, arch: str, switch: Switch, work: Path, memory: int = 128) -> None:
         super().__init__(arch, switch, work, memory)
         self._image = image(arch)
+        self.patience = self._image.arch.patience
         self._layer = work / "layer.squashfs"
         layer(self._layer, SHIMS, HERE / "guest")
         self.wipe()
@@ -63,5 +64,5 @@ class DebianRouter(Target):
         ]  # fmt: skip
 
     def settle(self, guest: Guest) -> None:
-        guest.shell()
+        guest.shell(60 * self.patience)
         guest.run(f"ip -4 address show dev br-lan | grep -q {LAN_ADDRESS}")

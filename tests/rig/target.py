@@ -22,6 +22,7 @@ class Target(ABC):
     """
 
     packager: str  # the program that installs and removes packages
+    patience = 1  # how many times longer than others it may take
     by_readme = False  # what README tells a router's owner to type works as it stands
     poweroff = "poweroff"
     block = "vda"  # a shell expression: the disk that the state is on
@@ -69,7 +70,7 @@ class Target(ABC):
 
     def sh(self, command: str, *, timeout: float = 60, fails: bool = False) -> str:
         """Run a command line on its console and return all it printed."""
-        return self.on.run(command, timeout=timeout, fails=fails)
+        return self.on.run(command, timeout=timeout * self.patience, fails=fails)
 
     def until(self, test: str, seconds: int = 60) -> None:
         """Repeat a shell test on the router until it holds.
@@ -77,6 +78,7 @@ class Target(ABC):
         Raises:
             AssertionError: it did not in time; the message has the log's end and what runs.
         """
+        seconds *= self.patience
         # Counted by the uptime: the clock may be set in between. The shell reads it by itself, so
         # that the waiting leaves the router's time to what is waited for.
         now = "read -r up _ </proc/uptime"
@@ -119,7 +121,7 @@ class Target(ABC):
 
     def until_served(self, seconds: float = 120) -> float:
         """Wait until the LAN gets the root from the server; return when (perf_counter)."""
-        return self.switch.until_served(PROBED, seconds)
+        return self.switch.until_served(PROBED, seconds * self.patience)
 
     def seconds_to_ready(self, start: str) -> tuple[float, float]:
         """Run what starts the server; return the seconds to ready, by the wall and of QEMU's CPU.
@@ -138,7 +140,7 @@ class Target(ABC):
     def halt(self) -> None:
         """Shut it down as a person does, and wait until it is off."""
         self.on.say(self.poweroff)
-        self.on.ended()
+        self.on.ended(30 * self.patience)
         self.guest = None
 
     def freeze(self, folder: Path) -> None:
