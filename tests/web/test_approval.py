@@ -159,7 +159,7 @@ def test_pairing_uri(asking: Running) -> None:
         f"{asking.directory}#kid={answer['kid']}&hmac={answer['hmac']}&root=sha256:"
         f"{asking.root_hash}"
     )
-    assert len(unb64(answer["hmac"])) == 16
+    assert len(unb64(answer["hmac"])) == 32
     assert answer["expires"] - time.time() > 3500
 
 
