@@ -86,7 +86,7 @@ write_config() {
 
 # One that runs on without power, which the system was set by at its start (sysfixtime).
 has_a_clock() {
-	hwclock -r >/dev/null 2>&1
+	/sbin/hwclock -r >/dev/null 2>&1
 }
 
 dnsmasq_sections() {
