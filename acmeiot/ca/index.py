@@ -180,7 +180,9 @@ def read(directory: Path, repaired: Callable[[Path, int], None]) -> State | None
         raise BrokenState(f"{path} is not a JSON object; restore the state from a backup")
     try:
         return _state(directory, document, repaired)
-    except (KeyError, TypeError, ValueError, IndexError, x509.ExtensionNotFound) as error:
+    except (
+        KeyError, TypeError, ValueError, IndexError, x509.ExtensionNotFound, x509.InvalidVersion,
+    ) as error:  # fmt: skip
         raise BrokenState(f"{path} is damaged ({error}); restore it from a backup") from error
 
 

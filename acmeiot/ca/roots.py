@@ -17,7 +17,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate as X509Certificate
-from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificates
+from cryptography.x509 import (
+    InvalidVersion,
+    load_der_x509_certificate,
+    load_pem_x509_certificates,
+)
 from cryptography.x509.oid import NameOID
 
 from acmeiot import durable
@@ -199,9 +203,13 @@ class Authority:
     ) -> int | None:
         """Return the notAfter of a server certificate made before; None if a new one is due.
 
-        It is, where names or addresses are others now, or the chain above it has changed.
+        It is, where names or addresses are others now, or the chain above it has changed. Raise
+        ValueError for what is no certificate.
         """
-        chain = load_pem_x509_certificates(pem)
+        try:
+            chain = load_pem_x509_certificates(pem)
+        except InvalidVersion as error:
+            raise ValueError(str(error)) from None
         wanted = {*map(names.dns, server_names), *map(names.ip, addresses)}
         above = tuple(one.public_bytes(Encoding.DER) for one in chain[1:])
         if above != self.server_chain() or set(issue.names_in(chain[0])) != wanted:

@@ -32,7 +32,7 @@ _MAX_NAME: Final = 80
 # What the readers of old and new versions of cryptography raise for bytes that make no sense.
 _UNREADABLE: Final = (
     ValueError, TypeError, LookupError, OverflowError, UnsupportedAlgorithm,
-    x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+    x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
 )  # fmt: skip
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)

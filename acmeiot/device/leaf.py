@@ -95,7 +95,7 @@ def listed(names: Sequence[Identifier] | frozenset[Identifier]) -> str:
 def _certificates(chain_pem: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(chain_pem)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise AgentError(f"the certificate chain cannot be read: {error}") from None
 
 

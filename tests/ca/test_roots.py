@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import stat
 import threading
 from pathlib import Path
@@ -154,6 +155,21 @@ def test_renewed_intermediate_has_the_constraints_of_its_root(
 # Broken states: never a new root in the place of one that cannot be read.
 
 
+def of_version_50(index: str) -> str:
+    """Return the index's root, PEM, as a flipped bit makes it one of a version there is not."""
+    der = ssl.PEM_cert_to_DER_cert(json.loads(index)["roots"][0])
+    broken = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x31", 1)
+    assert broken != der
+    return ssl.DER_cert_to_PEM_cert(broken)
+
+
+def test_a_served_certificate_of_no_version(authority: Authority, tmp_path: Path) -> None:
+    """Whoever starts with such a file makes a new one."""
+    broken = of_version_50((state_of(tmp_path) / INDEX).read_text())
+    with pytest.raises(ValueError, match="49 is not a valid"):
+        authority.server_until(broken.encode(), [], [])
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -166,6 +182,10 @@ def test_renewed_intermediate_has_the_constraints_of_its_root(
         (lambda text: json.dumps({**json.loads(text), "roots": []}), "is damaged"),
         (lambda text: json.dumps({**json.loads(text), "intermediates": []}), "is damaged"),
         (lambda text: json.dumps({**json.loads(text), "roots": [7]}), "is damaged"),
+        (
+            lambda text: json.dumps({**json.loads(text), "roots": [of_version_50(text)]}),
+            "is damaged .*49 is not a valid X509 version",
+        ),
     ],
 )
 def test_damaged_index_is_named(

@@ -196,7 +196,9 @@ def test_no_certificates() -> None:
     """Nothing, and what is none."""
     with pytest.raises(AgentError, match="no certificate"):
         root_of([])
-    for junk in (b"", b"\x30\x03\x02\x01\x00", b"x" * 1000):
+    of_version_50 = GOOD.der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x31", 1)
+    assert of_version_50 != GOOD.der
+    for junk in (b"", b"\x30\x03\x02\x01\x00", b"x" * 1000, of_version_50):
         with pytest.raises(AgentError, match="cannot be read"):
             root_of([junk])
 
