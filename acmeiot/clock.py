@@ -9,6 +9,7 @@ has no NTP, and its clock runs on.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -47,10 +48,14 @@ class SystemClock:
         """Return seconds that never jump."""
         return time.monotonic()
 
+    def _is_there(self) -> bool:
+        # Path.exists would raise where the folder may not be looked into.
+        return self._set_file is not None and os.path.exists(self._set_file)  # noqa: PTH110
+
     def doubt(self) -> str | None:
         """Return why the time is not believed, None when it is."""
         now = self.now()
-        if self._set_file is not None and not self._is_set and self._set_file.exists():
+        if not self._is_set and self._is_there():
             # What the clock said before, and what was signed by it, counts no more.
             self._is_set, self._latest, self._signed = True, now, 0
         floor = max(self._floor, self._signed)

@@ -95,6 +95,14 @@ def test_a_home_without_ntp_is_not_kept_waiting(time: FakeTime, tmp_path: Path) 
     assert one.doubt()  # no reason to believe any time
 
 
+@pytest.mark.parametrize("path", ["x" * 5000, "nul\0", "/dev/null/file"])
+def test_a_place_that_cannot_be_is_waited_for_no_longer(time: FakeTime, path: str) -> None:
+    one = SystemClock(NOW, Path(path))
+    assert one.doubt()
+    time.up = 300.0
+    assert one.doubt() is None
+
+
 def test_ntp_ends_a_future_that_was_none(time: FakeTime, tmp_path: Path) -> None:
     """It started with the date of some file, and signed by that; the issuer is from before."""
     heard = tmp_path / "clock-set"

@@ -68,8 +68,8 @@ class Ownership:
         return mac is not None and mac == self.lan.mac_of(remote)
 
     def _tied_to(self, identifier: Identifier, remote: str) -> bool:
-        """Tell whether the requester's MAC had the name already; never where a table knows it."""
-        if self.rule != "lease" or self.lan.hosts_named(identifier.base.value):
+        """Tell whether the requester's MAC had the name already; asked where no table knows it."""
+        if self.rule != "lease":
             return False
         tie = self.tie(identifier.base.value)
         return tie is not None and tie.mac is not None and tie.mac == self.lan.mac_of(remote)

@@ -97,6 +97,15 @@ def test_memory_is_bounded_and_what_leaves_it_stays_refused(nonces: Nonces) -> N
             nonces.redeem(nonce)
 
 
+def test_the_oldest_used_ones_are_forgotten_first(nonces: Nonces) -> None:
+    """The 16 newest used are known by themselves, so an older one that was kept is still good."""
+    kept = [nonces.issue() for _ in range(30)]
+    for text in (*kept[:10], *kept[20:]):
+        nonces.redeem(text)
+    for text in kept[10:20]:
+        nonces.redeem(text)
+
+
 def test_of_many_at_once_one_redeems(nonces: Nonces) -> None:
     nonce, taken = nonces.issue(), []
 

@@ -98,6 +98,22 @@ def test_a_second_network_of_the_owners(clock: FakeClock, events: FakeEvents, re
     assert not networks.admits("10.0.0.1")
 
 
+def test_a_wider_network_beside_the_lan(clock: FakeClock, events: FakeEvents, read: Read) -> None:
+    """Where two have the address, the LAN's own devices are not shut out."""
+    read.table = (*ROUTER, interface(6, "eth9", "192.168.0.9/16"))
+    networks = served(clock, events, read)
+    assert networks.admits("192.168.1.20")
+    assert not networks.admits("192.168.2.20")
+
+
+def test_many_networks_fill_no_log(clock: FakeClock, events: FakeEvents, read: Read) -> None:
+    others = (interface(10 + n, f"guest{n}", f"172.16.{n}.1/24") for n in range(40))
+    read.table = (*ROUTER, *others)
+    networks = served(clock, events, read)
+    assert not any(networks.admits(f"172.16.{n}.20") for n in range(40))
+    assert len(events.lines) == 17
+
+
 @pytest.mark.parametrize("anywhere", ["0.0.0.0", "::"])
 def test_who_listens_everywhere_serves_everybody(
     clock: FakeClock, events: FakeEvents, read: Read, anywhere: str
