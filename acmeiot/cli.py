@@ -202,12 +202,12 @@ def _run(settings: Any, *, hints: bool) -> int:
     from acmeiot.config import ConfigError
     from acmeiot.core.ports import StoreFull
     from acmeiot.daemon import Daemon
-    from acmeiot.events import LogEvents, to_stderr
+    from acmeiot.events import LogEvents, begin_log
     from acmeiot.memory import use_one_arena
     from acmeiot.store.errors import StateError
 
     use_one_arena()
-    to_stderr(settings.verbose)
+    begin_log(settings.verbose, settings.syslog)
     stopped = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

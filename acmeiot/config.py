@@ -78,6 +78,7 @@ class Config:
     threads: int = 8
     status_file: str = ""  # in RAM, for a web page: what `status` answers; "" = none
     clock_set_file: str = ""  # there when NTP has set the clock; "" = nothing tells
+    syslog: str = ""  # the system's log socket, /dev/log; "" = standard error
     verbose: bool = False
     # How the LAN is told (`acmeiot announce`); "" = found by itself.
     announced: tuple[str, ...] = ()  # files that remember it; () = announced.json of the state

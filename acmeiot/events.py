@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from typing import Final
@@ -37,9 +38,32 @@ def _one_line(message: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in message)
 
 
-def to_stderr(verbose: bool) -> None:
-    """Send the log to standard error, where procd and systemd pick it up and add the time."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("acmeiot %(levelname)s %(message)s"))
+def begin_log(verbose: bool, syslog: str = "") -> None:
+    """Send the log to the system's log at a socket such as /dev/log, each line with its priority.
+
+    Without one it goes to standard error, where procd and systemd pick it up and add the time; but
+    procd takes all that comes there for an error. A socket that is not there loses no line.
+    """
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    shape, trouble = "acmeiot %(levelname)s %(message)s", None
+    if syslog:
+        try:
+            handler, shape = _syslog(syslog), "%(message)s"
+        except OSError as error:
+            trouble = f"syslog: {syslog}: {error.strerror}; logging to standard error"
+    handler.setFormatter(logging.Formatter(shape))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     _LOG.setLevel(logging.DEBUG if verbose else logging.INFO)
+    if trouble is not None:
+        _LOG.warning("%s", trouble)
+
+
+def _syslog(place: str) -> logging.Handler:
+    import socket
+    from logging.handlers import SysLogHandler  # only routers need it
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        probe.connect(place)  # the handler would complain with every line, but go on
+    handler = SysLogHandler(place, SysLogHandler.LOG_DAEMON)
+    handler.ident = f"acmeiot[{os.getpid()}]: "
+    return handler

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +57,7 @@ def test_where_it_goes(verbose: str, count: int) -> None:
     """To standard error, for procd and systemd; libraries are heard when they warn only."""
     program = (
         "import logging, acmeiot.events as e\n"
-        f"e.to_stderr({verbose})\n"
+        f"e.begin_log({verbose})\n"
         "v = e.LogEvents(); v.emit('a', 'b'); v.debug('c', 'd')\n"
         "logging.getLogger('x').info('no'); logging.getLogger('x').warning('yes')\n"
     )
@@ -63,3 +66,39 @@ def test_where_it_goes(verbose: str, count: int) -> None:
     assert (done.stdout, len(said)) == ("", count)
     assert said[0] == "acmeiot INFO a: b"
     assert said[-1].endswith("WARNING yes")
+
+
+def test_the_systems_log_hears_what_is_no_error(tmp_path: Path) -> None:
+    """With its priority (daemon is 3 * 8: err 3, warning 4, info 6), and no prefix of ours."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(tmp_path / "log"))
+        log.settimeout(10)
+        done = _logging_to(tmp_path / "log")
+        said = [log.recv(8192).decode() for _ in range(3)]
+    heads = [re.fullmatch(r"<(\d+)>acmeiot\[\d+\]: (.*)\0", text, re.DOTALL) for text in said]
+    found = [(int(head[1]), head[2]) for head in heads if head]
+    assert found[:2] == [(30, "a: b"), (28, "c: d")]
+    assert found[2][0] == 27
+    assert found[2][1].endswith("KeyError: 'x'"), "with its traceback"
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_without_a_systems_log_nothing_is_lost(tmp_path: Path) -> None:
+    place = tmp_path / "no such place"
+    warning, *rest = _logging_to(place).stderr.splitlines()
+    assert warning == (
+        f"acmeiot WARNING syslog: {place}: No such file or directory; logging to standard error"
+    )
+    assert rest[:2] == ["acmeiot INFO a: b", "acmeiot WARNING c: d"]
+
+
+def _logging_to(place: Path) -> subprocess.CompletedProcess[str]:
+    program = (
+        "import sys, acmeiot.events as e\n"
+        "e.begin_log(False, sys.argv[1])\n"
+        "v = e.LogEvents(); v.emit('a', 'b'); v.emit('c', 'd', warning=True)\n"
+        "try: raise KeyError('x')\n"
+        "except KeyError as error: v.fault('e', error)\n"
+    )
+    command = [sys.executable, "-c", program, str(place)]
+    return subprocess.run(command, capture_output=True, text=True, check=True)

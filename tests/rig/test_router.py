@@ -5,6 +5,7 @@ Each test is one chapter, on a router of its own that was installed and enabled 
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 import time
@@ -86,6 +87,14 @@ class TestLife:
         assert second != first
         assert second.upper() in shared(life.printer.machine).replace(":", "").upper()
         life.is_trusted()
+
+    def test_the_routers_log(self, life: Life) -> None:
+        """What happened stands there as what it is: procd would call all of it an error."""
+        lines = life.home.router.sh("logread").splitlines()
+        own = [line for line in lines if re.search(r" acmeiot\[\d+\]: ", line)]
+        for event in ("start: acmeiot ", "revoked: "):
+            assert any(f": {event}" in line and "daemon.info" in line for line in own), own
+        assert not [line for line in own if "daemon.err" in line]
 
     def test_a_backup_brought_to_a_new_router(self, life: Life) -> None:
         """After a wipe and a restore everybody goes on as if nothing had been."""

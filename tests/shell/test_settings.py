@@ -64,6 +64,7 @@ def test_the_defaults(router: Router, tmp_path: Path) -> None:
         "announced": [
             "/var/run/acmeiot/told/cfg01411c.json", "/var/run/acmeiot/told/odhcpd.json",
         ],
+        "syslog": "/dev/log",
         "verbose": False,
     }  # fmt: skip
     # The server takes it: every option is one of its own.

@@ -79,6 +79,7 @@ write_config() {
 		echo "status_file = $(quoted "$STATUS")"
 		has_a_clock || echo "clock_set_file = $(quoted "$RUN/clock-set")"
 		echo "announced = $(quoted_list $(memories))"
+		echo "syslog = \"/dev/log\""
 		echo "verbose = $(truth "$VERBOSE")"
 	} >"$CONFIG.new"
 	chgrp "$OWNER" "$CONFIG.new" && chmod 0640 "$CONFIG.new" && mv "$CONFIG.new" "$CONFIG"
