@@ -45,6 +45,12 @@ PROVIDED: Final = {
     "python3-cryptography": "cryptography.x509",
 }
 
+# Where the packages' files are.
+INSTALLED: Final = (
+    "/usr/bin/acmeiot", "/usr/lib/acmeiot", "/usr/lib/python3*/site-packages/acmeiot",
+    "/www/luci-static/resources/view/acmeiot", "/etc/config/acmeiot", "/etc/init.d/acmeiot",
+)  # fmt: skip
+
 
 def targets() -> list[str]:
     """Return the names of the routers to play on."""
@@ -146,6 +152,12 @@ def enabled(
         home.router.boot()
         made.facts["imports"] = home.router.on.code(_importing())
         home.install()
+        # The plug is pulled at once, and what was installed is there.
+        home.router.cut()
+        home.router.boot()
+        made.facts["empty"] = home.router.sh(
+            f"find {' '.join(INSTALLED)} -type f -empty 2>&1 || true"
+        )
         made.facts["installed"] = home.router.sh("netstat -ltn; ps w | grep '[a]cmeiot'; true")
         first = home.enable()
         second = home.router.seconds_to_ready("/etc/init.d/acmeiot restart")

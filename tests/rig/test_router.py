@@ -36,6 +36,11 @@ def test_installing_starts_nothing(enabled: Enabled) -> None:
     assert "acmeiot serve" not in enabled.facts["installed"]
 
 
+def test_a_power_cut_after_installing(enabled: Enabled) -> None:
+    """It leaves no file empty: the package was written to the end before opkg said so."""
+    assert enabled.facts["empty"] == ""
+
+
 def test_what_the_package_needs_is_there(enabled: Enabled, packages: package.Built) -> None:
     """Its Depends are what the image provides, and every one of them is there."""
     depends = package.control(packages.server)["Depends"].split(", ")
@@ -90,7 +95,7 @@ class TestLife:
 
     def test_the_routers_log(self, life: Life) -> None:
         """What happened stands there as what it is: procd would call all of it an error."""
-        lines = life.home.router.sh("logread").splitlines()
+        lines = life.home.router.sh("/sbin/logread").splitlines()
         own = [line for line in lines if re.search(r" acmeiot\[\d+\]: ", line)]
         for event in ("start: acmeiot ", "revoked: "):
             assert any(f": {event}" in line and "daemon.info" in line for line in own), own
