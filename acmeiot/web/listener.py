@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -67,7 +66,6 @@ class Listener:
         app: WSGIApp,
         limits: Limits,
         context: ssl.SSLContext | None,
-        step_aside: Callable[[], None],
     ) -> None:
         sock.setblocking(False)
         sock.listen(BACKLOG)
@@ -81,7 +79,6 @@ class Listener:
             "SERVER_NAME": "localhost",
             "SERVER_PORT": str(self.address[1]),
             "wsgi.url_scheme": "https" if context else "http",
-            "acmeiot.step_aside": step_aside,
         }
         self.adj = Adjustments(
             listen="127.0.0.1:0",  # never bound: only the parser's settings are used

@@ -50,9 +50,7 @@ STOP_SECONDS: Final = 5.0
 class Server:
     """Serve WSGI applications on any number of listeners from one pool of threads.
 
-    The environ has `acmeiot.local_address`, the address that the client reached, and
-    `acmeiot.step_aside`, to be called by an application that is about to wait (for the disk):
-    others are then served meanwhile instead of after some milliseconds.
+    The environ has `acmeiot.local_address`, the address that the client reached.
     """
 
     def __init__(
@@ -150,7 +148,7 @@ class Server:
             self._waker.send(b".")
 
     def _listen(self, sock: socket.socket, app: WSGIApp, context: ssl.SSLContext | None) -> None:
-        listener = Listener(sock, app, self._limits, context, self._step_aside)
+        listener = Listener(sock, app, self._limits, context)
         self._listeners[sock.fileno()] = listener
         self._epoll.register(sock.fileno(), READ)
 
@@ -175,11 +173,6 @@ class Server:
             self._advance(connection)
         elif (listener := self._listeners.get(fileno)) is not None:
             self._welcome(listener)
-
-    def _step_aside(self) -> None:
-        """Let another thread lead, because this one is about to wait for something slow."""
-        if self._leader == threading.get_ident():
-            self._offer_turn()
 
     def _offer_turn(self) -> None:
         # Whoever is free takes it; the old leader sees that when it is done.

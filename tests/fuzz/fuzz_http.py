@@ -64,7 +64,7 @@ class Faults(logging.Handler):
 
 logger = connection.logger
 logger.handlers, logger.propagate = [Faults()], False
-endpoint = Listener(socket.socket(), application, Limits(), None, lambda: None)
+endpoint = Listener(socket.socket(), application, Limits(), None)
 
 
 def client(data: bytes) -> None:
