@@ -28,7 +28,8 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 TOP: Final = HERE.parent
 PYTHON: Final = (3, 11)
-SITE: Final = f"usr/lib/python{PYTHON[0]}.{PYTHON[1]}/site-packages"
+MINOR: Final = ".".join(map(str, PYTHON))
+SITE: Final = f"usr/lib/python{MINOR}/site-packages"
 # Beside site-packages, where a feed's own package of the same library may come to lie.
 BUNDLED: Final = "usr/lib/acmeiot/python"
 LIBRARIES: Final = {"python3-waitress": "waitress", "python3-segno": "segno"}
@@ -44,10 +45,10 @@ sys.exit(main())
 """
 
 # What OpenWrt's build puts into every package (include/package-pack.mk does the same).
+FIRST: Final = {"postinst": '[ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0\n', "prerm": ""}
 WRAPPER: Final = """\
 #!/bin/sh
-[ "${{IPKG_NO_SCRIPT}}" = "1" ] && exit 0
-[ -s ${{IPKG_INSTROOT}}/lib/functions.sh ] || exit 0
+{first}[ -s ${{IPKG_INSTROOT}}/lib/functions.sh ] || exit 0
 . ${{IPKG_INSTROOT}}/lib/functions.sh
 default_{name} $0 $@
 """
@@ -167,12 +168,11 @@ def tree(root: Path) -> dict[str, bytes]:
 def modules(root: Path, under: str) -> dict[str, bytes]:
     """Return a Python package as it is on a router: bytecode in the place of source."""
     if sys.version_info[:2] != PYTHON:
-        wanted = ".".join(map(str, PYTHON))
-        raise BadRecipe(f"bytecode for OpenWrt is made by CPython {wanted}, not {sys.version}")
+        raise BadRecipe(f"bytecode for OpenWrt is made by CPython {MINOR}, not {sys.version}")
     with tempfile.TemporaryDirectory() as work:
         copy = Path(work) / root.name
         for name, content in tree(root).items():
-            if "__pycache__" not in name and not name.endswith(".typed"):
+            if "__pycache__" not in name and not name.endswith((".typed", ".pyi")):
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 (copy / name).write_bytes(content)
         _compile(copy, work, under)
@@ -223,7 +223,7 @@ def luci() -> Package:
     folder = HERE / recipe.name
     files = {f"www/{name}": content for name, content in tree(folder / "htdocs").items()}
     files |= tree(folder / "root")
-    depends = recipe.variable("LUCI_DEPENDS").replace("+", "").split()
+    depends = ["libc", *recipe.variable("LUCI_DEPENDS").replace("+", "").split()]
     return Package(_control(recipe, depends, "luci", {}), files, (), _scripts(recipe))
 
 
@@ -233,8 +233,7 @@ def _depends(recipe: Recipe) -> list[str]:
     # Of its own up to 25.12, so wherever there is opkg.
     names.append("python3-email")
     named = [*(name for name in names if name not in LIBRARIES), recipe.variable("EXTRA_DEPENDS")]
-    wanted = ".".join(map(str, PYTHON))
-    return ["libc", *(f"{n} (>={wanted})" if n == "python3-light" else n for n in named)]
+    return ["libc", *(f"{n} (>={MINOR})" if n == "python3-light" else n for n in named)]
 
 
 def _control(
@@ -254,13 +253,9 @@ def _control(
 
 
 def _scripts(recipe: Recipe) -> dict[str, str]:
-    scripts = {name: WRAPPER.format(name=name) for name in ("postinst", "prerm")}
-    for name in ("postinst", "prerm"):
-        if body := recipe.block(name):
-            scripts[f"{name}-pkg"] = body
-    if body := recipe.block("postrm"):
-        scripts["postrm"] = body
-    return scripts
+    scripts = {name: WRAPPER.format(name=name, first=first) for name, first in FIRST.items()}
+    ours = {name: f"{name}-pkg" for name in FIRST} | {"postrm": "postrm"}
+    return scripts | {ours[name]: body for name in ours if (body := recipe.block(name))}
 
 
 def source_date() -> int:
