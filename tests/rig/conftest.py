@@ -156,7 +156,7 @@ def enabled(
         home.router.cut()
         home.router.boot()
         made.facts["empty"] = home.router.sh(
-            f"find {' '.join(INSTALLED)} -type f -empty 2>&1 || true"
+            f"find {' '.join(INSTALLED)} -type f -size 0 2>&1 || true"
         )
         made.facts["installed"] = home.router.sh("netstat -ltn; ps w | grep '[a]cmeiot'; true")
         first = home.enable()
@@ -169,7 +169,7 @@ def enabled(
         **{
             "seconds from enabling to ready (first start)": _both(first),
             "seconds from restart to ready": _both(second),
-            f"resident KiB, idle, {MEMORY} MiB router": made.facts["memory"]["VmRSS"],
+            f"resident KiB, idle, {home.router.memory} MiB router": made.facts["memory"]["VmRSS"],
             ".ipk bytes": packages.server.stat().st_size,
             "unpacked bytes": int(package.control(packages.server)["Installed-Size"]),
         },
@@ -180,8 +180,7 @@ def enabled(
 def _importing() -> str:
     """Return the command line that names each package whose modules are not there."""
     tries = "; ".join(
-        f"python3 -c 'import {modules}' || echo {name}"
-        for name, modules in PROVIDED.items()
+        f"python3 -c 'import {modules}' || echo {name}" for name, modules in PROVIDED.items()
     )
     everything = ", ".join(PROVIDED.values())
     # One interpreter for all, and one for each only to tell which.

@@ -8,9 +8,10 @@ how OpenWrt's own images have it: first card LAN with 192.168.1.1, a root consol
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import subprocess
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +54,8 @@ class OpenWrt(Target):
 
     def settle(self, guest: Guest) -> None:
         guest.press_enter(b"Please press Enter to activate this console", _BOOT)
+        # Images have no `quiet`: what the kernel tells the console would lie between answers.
+        guest.say("dmesg -n 4")
         self.packager = "apk" if guest.code("command -v apk")[0] == 0 else "opkg"
         # It invites long before everything is started, and a first boot writes its settings then.
         self.until(_STARTED, _BOOT)
@@ -100,6 +103,8 @@ class OpenWrtImage(OpenWrt):
     ) -> None:
         self._path = path
         self._arm = "armsr" in path.name or "armv8" in path.name
+        assert self._arm or "-efi" not in path.name, f"{path}: QEMU's BIOS boots that without -efi"
+        assert not self._arm or _FIRMWARE.exists(), f"{_FIRMWARE}: Debian's qemu-efi-aarch64 has it"
         super().__init__(f"OpenWrt {path.name}", switch, work, packages, memory)
 
     def wipe(self) -> None:
@@ -107,9 +112,8 @@ class OpenWrtImage(OpenWrt):
         if self._path.suffix != ".gz":
             shutil.copyfile(self._path, self.disk)
             return
-        with gzip.open(self._path) as packed, self.disk.open("wb") as file:
-            # OpenWrt appends its signature to the compressed image; gzip sees trailing garbage.
-            while block := _read(packed):
+        with self.disk.open("wb") as file:
+            for block in unpacked(self._path):
                 file.write(block)
 
     def command(self) -> list[str | Path]:
@@ -148,8 +152,15 @@ class OpenWrtRoot(OpenWrt):
         ]  # fmt: skip
 
 
-def _read(packed: gzip.GzipFile) -> bytes:
-    try:
-        return packed.read(1 << 20)
-    except gzip.BadGzipFile:
-        return b""
+def unpacked(path: Path) -> Iterator[bytes]:
+    """Yield what was compressed into a .gz file, without what OpenWrt appends: its signature.
+
+    Raises:
+        AssertionError: the file ends too early, as a broken download does.
+    """
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16: with gzip's header and checksum
+    with path.open("rb") as file:
+        while not stream.eof:
+            packed = file.read(1 << 20)
+            assert packed, f"{path} is not whole"
+            yield stream.decompress(packed)
