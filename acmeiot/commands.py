@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final
 from acmeiot import durable
 from acmeiot.config import SOCKET
 from acmeiot.protocol.fingerprint import words
+from acmeiot.protocol.moments import day
 from acmeiot.protocol.qr import qr
 from acmeiot.web import unixsocket
 
@@ -97,12 +98,12 @@ def status(args: Namespace) -> None:
 def _status_lines(answer: Json) -> Iterable[str]:
     root, counts = answer["root"], answer["devices"]
     yield f"directory     {answer['directory']}"
-    yield f"root          {root['name']}, until {_day(root['not_after'])}"
+    yield f"root          {root['name']}, until {day(root['not_after'])}"
     yield f"              sha256:{root['sha256']}"
     yield f"              {words(bytes.fromhex(root['sha256']))}"
-    yield f"intermediate  until {_day(answer['intermediate']['not_after'])}"
+    yield f"intermediate  until {day(answer['intermediate']['not_after'])}"
     until = answer["server"]["not_after"]
-    yield f"server        {'until ' + _day(until) if until else 'not renewed since the start'}"
+    yield f"server        {'until ' + day(until) if until else 'not renewed since the start'}"
     yield f"policy        {answer['policy']}, approval {answer['approval']}"
     ends = answer["window_ends"]
     yield f"pairing       {'window open until ' + _time(ends) if ends else 'window closed'}"
@@ -150,7 +151,7 @@ def _device_lines(answer: Json) -> Iterable[str]:
             " ".join(d["names"]) or "-",
             d["address"],
             d["mac"] or "-",
-            _day(d["last_seen"]),
+            day(d["last_seen"]),
         )
         for d in answer["devices"]
     ]
@@ -170,8 +171,8 @@ def _cert_lines(answer: Json) -> Iterable[str]:
             _cert_state(c, now),
             " ".join(c["names"]),
             c["profile"],
-            _day(c["not_before"]),
-            _day(c["not_after"]),
+            day(c["not_before"]),
+            day(c["not_after"]),
         )
         for c in answer["certs"]
     ]
@@ -356,10 +357,6 @@ def _ended(verb: str, answer: Json) -> str:
 
 def _count(number: int) -> str:
     return "1 certificate" if number == 1 else f"{number} certificates"
-
-
-def _day(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
 def _time(seconds: int) -> str:

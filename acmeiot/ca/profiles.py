@@ -43,6 +43,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from acmeiot.ca import keys
 from acmeiot.core.ports import Random
+from acmeiot.protocol.moments import utc
 from acmeiot.protocol.names import LAN_NETWORKS, Identifier, IPNetwork
 
 DAY: Final = 86400
@@ -268,7 +269,7 @@ def serial_number(random: Random) -> int:
 
 def moment(seconds: int) -> datetime:
     """Return epoch seconds as the library wants them."""
-    return datetime.fromtimestamp(seconds, UTC)
+    return utc(seconds)
 
 
 def validity(certificate: x509.Certificate) -> tuple[int, int]:

@@ -10,11 +10,11 @@ import argparse
 import ipaddress
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acmeiot.client.errors import AgentError, UsageError
+from acmeiot.protocol.moments import day
 
 if TYPE_CHECKING:
     from acmeiot.client.discover import Candidate, Discovery, Search
@@ -176,10 +176,9 @@ def _lines(discovery: Discovery, server: Server | None) -> Iterator[str]:
         for at, one in enumerate(discovery.candidates):
             yield f"{'passed by' if at else 'winner':<10} {one} ({one.source})"
     if server is not None:
-        until = datetime.fromtimestamp(server.root.not_after, UTC)
         yield f"directory  {server.url}"
         yield f"address    {', '.join(server.addresses)}"
-        yield f"root       {server.root.name}, until {until:%Y-%m-%d}"
+        yield f"root       {server.root.name}, until {day(server.root.not_after)}"
         yield f"           sha256:{server.root.sha256}"
         yield f"           {server.root.words}"
         if server.note:

@@ -18,13 +18,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
 from acmeiot.client.errors import AgentError
 from acmeiot.device import files
 from acmeiot.protocol import challenges
+from acmeiot.protocol.moments import utc
 from acmeiot.protocol.names import Identifier
 
 Kind = Literal["http-01", "tls-alpn-01"]
@@ -318,7 +319,7 @@ def _proof(identifier: Identifier, key_authorization: str, now: float) -> bytes:
     )
     value = b"\x04\x20" + challenges.tlsalpn01_digest(key_authorization)
     extension = x509.ObjectIdentifier(challenges.ACME_IDENTIFIER_OID)
-    start = datetime.fromtimestamp(now, UTC) - timedelta(days=1)
+    start = utc(int(now)) - timedelta(days=1)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from acmeiot.protocol.errors import (
     UnsupportedIdentifier,
 )
 from acmeiot.protocol.jose import b64decode, load_json
+from acmeiot.protocol.moments import utc
 from acmeiot.protocol.names import BadName, Identifier
 
 MAX_CONTACTS: Final = 10
@@ -37,7 +38,7 @@ _RFC3339: Final = re.compile(
 @lru_cache(maxsize=256)
 def rfc3339(seconds: int) -> str:
     """Return the time as RFC 3339 has it, in UTC, whole seconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_rfc3339(text: object, what: str) -> int:

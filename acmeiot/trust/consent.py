@@ -7,12 +7,12 @@ its own root must be the same. All 128 or 256 bits of it; less could be matched 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from acmeiot.protocol import fingerprint
+from acmeiot.protocol.moments import day
 from acmeiot.protocol.qr import qr
 from acmeiot.trust.networks import Belief, Book, Known, KnownRoot
 from acmeiot.trust.notices import plain
@@ -61,11 +61,6 @@ def again(book: Book, known: Known) -> Question:
     elsewhere = tuple(other.title for other in book.where(root.sha256))
     source = f"it on {day(pending.since)}"
     return Question(known.title, known.url, source, root, replaces, pending.vouched, elsewhere)
-
-
-def day(seconds: int) -> str:
-    """Return a date for people."""
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def words(sha256: str) -> str:

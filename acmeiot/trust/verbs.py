@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from acmeiot.client import network, sightings
 from acmeiot.client.errors import AgentError, UsageError
+from acmeiot.protocol.moments import day
 from acmeiot.trust import consent, running, stores
 from acmeiot.trust.agent import Agent, Surroundings
 from acmeiot.trust.find import Finder, named
@@ -266,12 +267,12 @@ def _lines(book: Book) -> Iterator[str]:
         yield "no network is known yet (acmeiot trust once)"
     for known in _joined_last(book):
         yield f"network   {known.title}"
-        here = "joined" if known.key in book.joined else f"seen {consent.day(known.seen)}"
+        here = "joined" if known.key in book.joined else f"seen {day(known.seen)}"
         yield f"          {known.key}, {here}"
         if known.url:
             yield f"server    {plain(known.url)}"
         for one in known.beliefs:
-            yield f"root      {consent.how(one)} on {consent.day(one.since)}"
+            yield f"root      {consent.how(one)} on {day(one.since)}"
             yield from _root_lines(book, one.sha256)
         if known.pending is not None:
             word = "CHANGED" if known.beliefs else "WAITING"
@@ -282,11 +283,11 @@ def _lines(book: Book) -> Iterator[str]:
     for store, text in book.troubles.items():
         yield f"TROUBLE   {store}: {text}"
     for notice in book.notices:
-        yield f"{consent.day(int(notice['when']))} {plain(str(notice['text']))}"
+        yield f"{day(int(notice['when']))} {plain(str(notice['text']))}"
 
 
 def _root_lines(book: Book, sha256: str) -> Iterator[str]:
     root = book.roots[sha256]
-    yield f"          {plain(root.name)}, until {consent.day(root.not_after)}"
+    yield f"          {plain(root.name)}, until {day(root.not_after)}"
     yield f"          {consent.words(sha256)}"
     yield f"          sha256:{sha256}"
