@@ -45,6 +45,8 @@ PROVIDED: Final = {
     "python3-cryptography": "cryptography.x509",
 }
 
+STOOD_IN: Final = "Debian 12's 38, with a stand-in for what that lacks (cryptography38.py)"
+
 # Where the packages' files are.
 INSTALLED: Final = (
     "/usr/bin/acmeiot", "/usr/lib/acmeiot", "/usr/lib/python3*/site-packages/acmeiot",
@@ -148,6 +150,8 @@ def enabled(
     made = Enabled(work / "frozen")
     made.frozen.mkdir()
     figures.forget(target)
+    if target in MACHINES and MACHINES[target].stand_in:
+        figures.note(target, **{"NOT OpenWrt's cryptography": STOOD_IN})
     with _home(target, work, packages) as home:
         home.router.boot()
         made.facts["imports"] = home.router.on.code(_importing())

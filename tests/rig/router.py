@@ -58,9 +58,9 @@ class DebianRouter(Target):
         return [
             *arch.qemu, "-kernel", self._image.kernel, "-initrd", self._image.initrd,
             "-append", f"console={arch.console} quiet panic=-1 {arch.settings}",
-            *disk("root", self._image.root, "readonly=on"),
-            *disk("layer", self._layer, "readonly=on"),
-            *disk("overlay", self.disk, "cache=writethrough"),
+            *disk("root", self._image.root, "readonly=on", arch.place(0)),
+            *disk("layer", self._layer, "readonly=on", arch.place(1)),
+            *disk("overlay", self.disk, "cache=writethrough", arch.place(2)),
         ]  # fmt: skip
 
     def settle(self, guest: Guest) -> None:

@@ -192,9 +192,9 @@ def _net(side: str, mac: str) -> list[str]:
     ]  # fmt: skip
 
 
-def disk(serial: str, path: Path, options: str) -> list[str]:
-    """Return QEMU's options for a disk that the guest finds by its serial."""
+def disk(serial: str, path: Path, options: str, place: str = "") -> list[str]:
+    """Return QEMU's options for a disk that the guest finds by its serial, wherever it is."""
     return [
         "-drive", f"file={path},format=raw,if=none,id={serial},{options}",
-        "-device", f"virtio-blk-pci,drive={serial},serial={serial}",
+        "-device", f"virtio-blk-pci,drive={serial},serial={serial}{place}",
     ]  # fmt: skip
