@@ -1,9 +1,10 @@
 """A real OpenWrt in the place of the emulated router, when somebody has one.
 
 Its scenario was played on a root file system of OpenWrt 24.10.3's own programs and scripts, built
-from their sources for glibc, with Debian's kernel and Python. No image has been tried. It relies on
-how OpenWrt's own images have it: first card LAN with 192.168.1.1, a root console after Enter,
-`opkg` up to 24.10 and `apk` from 25.12 on.
+from their sources for glibc, with Debian's kernel and Python, and on a disk image made of that as
+OpenWrt's for x86-64 are; of one for armsr only the boot. No image that OpenWrt made has been tried.
+It relies on how those have it: first card LAN with 192.168.1.1, a root console after Enter, `opkg`
+up to 24.10 and `apk` from 25.12 on.
 """
 
 from __future__ import annotations
