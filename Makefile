@@ -75,7 +75,8 @@ rig: .venv/test-ready ## install, use, break and remove the package on emulated 
 	@tests/apt-install rig
 	@$(PY) -m tests.rig.image $(RIG_ARCHES)
 	RIG_ARCHES="$(RIG_ARCHES)" $(PY) -m pytest --numprocesses=2 tests/rig \
-		$(if $(OPENWRT_IMAGE)$(OPENWRT_ROOT),-o faulthandler_timeout=1200) $(ARGS)
+		$(if $(OPENWRT_IMAGE)$(OPENWRT_ROOT)$(filter armhf mipsel,$(RIG_ARCHES)),-o faulthandler_timeout=1200) \
+		$(ARGS)
 
 peers:
 	@tests/apt-install demo test unpack

@@ -35,9 +35,13 @@ class Host:
         return type(self)(self._end, pid, self._user)
 
     def run(
-        self, *argv: str | Path, env: Mapping[str, str] | None = None, fails: bool = False
+        self,
+        *argv: str | Path,
+        env: Mapping[str, str] | None = None,
+        fails: bool = False,
+        seconds: float = 120,
     ) -> str:
-        """Run a program to its end and return all it said.
+        """Run a program to its end, in so many seconds, and return all it said.
 
         Raises:
             AssertionError: it failed, or did not although `fails` says that it should.
@@ -49,7 +53,7 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=seconds,
         )
         command = " ".join(map(str, argv))
         assert (done.returncode != 0) == fails, f"{command}\nexit {done.returncode}\n{done.stdout}"

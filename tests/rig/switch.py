@@ -71,7 +71,8 @@ class Switch:
         Raises:
             AssertionError: there was none in time.
         """
-        self.host.run("timeout", str(seconds), sys.executable, "-S", "-c", _ASK, url)
+        command = ("timeout", str(seconds), sys.executable, "-S", "-c", _ASK, url)
+        self.host.run(*command, seconds=seconds + 10)
         return time.perf_counter()
 
     def serve_time(self) -> None:
