@@ -166,6 +166,17 @@ def stderr_of(*arguments: object) -> str:
     return last
 
 
+def test_serve_logs_where_its_file_says(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(f"syslog = '{tmp_path}/log'\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(f"{tmp_path}/log")
+        log.settimeout(10)
+        options = ("--config", str(tmp_path / "config.toml"), *NAMES)
+        running = Running(tmp_path / "state", options).start()
+        assert b"]: start: acmeiot " in log.recv(8192)
+        assert running.stop() == 0
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_serve_at_a_port_in_use(tmp_path: Path, which: int) -> None:
     running = Running(tmp_path / "state", NAMES)
