@@ -50,7 +50,8 @@ def begin_log(verbose: bool, syslog: str = "") -> None:
         try:
             handler, shape = _syslog(syslog), "%(message)s"
         except OSError as error:
-            trouble = f"syslog: {syslog}: {error.strerror}; logging to standard error"
+            why = error.strerror or error  # a path that is too long has none
+            trouble = _one_line(f"syslog: {syslog}: {why}; logging to standard error")
     handler.setFormatter(logging.Formatter(shape))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     _LOG.setLevel(logging.DEBUG if verbose else logging.INFO)

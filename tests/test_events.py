@@ -83,19 +83,38 @@ def test_the_systems_log_hears_what_is_no_error(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_without_a_systems_log_nothing_is_lost(tmp_path: Path) -> None:
-    place = tmp_path / "no such place"
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("/no such place", "/no such place: No such file or directory"),
+        ("/etc/passwd", "/etc/passwd: Connection refused"),
+        ("/" + "x" * 200, "/" + "x" * 200 + ": AF_UNIX path too long"),
+        ("/a\nacmeiot INFO b", "/a?acmeiot INFO b: No such file or directory"),
+    ],
+)
+def test_without_a_systems_log_nothing_is_lost(place: str, why: str) -> None:
     warning, *rest = _logging_to(place).stderr.splitlines()
-    assert warning == (
-        f"acmeiot WARNING syslog: {place}: No such file or directory; logging to standard error"
-    )
+    assert warning == f"acmeiot WARNING syslog: {why}; logging to standard error"
     assert rest[:2] == ["acmeiot INFO a: b", "acmeiot WARNING c: d"]
 
 
-def _logging_to(place: Path) -> subprocess.CompletedProcess[str]:
+def test_a_systems_log_that_ends_loses_nothing(tmp_path: Path) -> None:
+    """What cannot be sent is told on standard error."""
+    place = tmp_path / "log"
+    log = f"import socket; log = socket.socket({int(socket.AF_UNIX)}, socket.SOCK_DGRAM)"
+    said = _logging_to(place, f"{log}; log.bind(sys.argv[1])", "log.close()").stderr
+    assert "Connection refused" in said
+    assert "('a', 'b')" in said
+
+
+def _logging_to(
+    place: Path | str, before: str = "", then: str = ""
+) -> subprocess.CompletedProcess[str]:
     program = (
         "import sys, acmeiot.events as e\n"
+        f"{before}\n"
         "e.begin_log(False, sys.argv[1])\n"
+        f"{then}\n"
         "v = e.LogEvents(); v.emit('a', 'b'); v.emit('c', 'd', warning=True)\n"
         "try: raise KeyError('x')\n"
         "except KeyError as error: v.fault('e', error)\n"
