@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from acmeiot.ca.index import Signer
 from acmeiot.ca.keys import signature_hash
-from acmeiot.ca.profiles import BACKDATE, DAY, moment
+from acmeiot.ca.profiles import BACKDATE, DAY
 from acmeiot.core.records import Certificate
+from acmeiot.protocol.moments import utc
 
 LIFE: Final = 7 * DAY  # seconds from thisUpdate's `now` to nextUpdate
 
@@ -37,8 +38,8 @@ def sign(signer: Signer, revoked: Iterable[Certificate], number: int, now: int) 
     authority_key = x509.AuthorityKeyIdentifier(signer.key_identifier, None, None)
     builder = x509.CertificateRevocationListBuilder(
         issuer_name=signer.certificate.subject,
-        last_update=moment(max(now - BACKDATE, signer.not_before)),
-        next_update=moment(now + LIFE),
+        last_update=utc(max(now - BACKDATE, signer.not_before)),
+        next_update=utc(now + LIFE),
         extensions=[
             x509.Extension(authority_key.oid, critical=False, value=authority_key),
             x509.Extension(x509.CRLNumber.oid, critical=False, value=x509.CRLNumber(number)),
@@ -54,7 +55,7 @@ def sign(signer: Signer, revoked: Iterable[Certificate], number: int, now: int) 
 
 def _entry(serial: str, at: int, reason: int | None) -> x509.RevokedCertificate:
     builder = (
-        x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(moment(at))
+        x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(utc(at))
     )
     if reason is not None and reason in REASONS:
         builder = builder.add_extension(x509.CRLReason(REASONS[reason]), critical=False)

@@ -32,6 +32,7 @@ from acmeiot.protocol import names
 from acmeiot.protocol.ari import certificate_id
 from acmeiot.protocol.errors import BadCsr, Malformed
 from acmeiot.protocol.jose import b64encode, thumbprint
+from acmeiot.protocol.moments import utc
 from acmeiot.protocol.names import Identifier
 
 MAX_CSR: Final = 16 * 1024  # octets; an RSA-8192 request with a hundred names is a third of it
@@ -248,8 +249,8 @@ class LeafSigner:
         certificate = (
             start.public_key(key)
             .serial_number(serial)
-            .not_valid_before(profiles.moment(request.not_before))
-            .not_valid_after(profiles.moment(request.not_after))
+            .not_valid_before(utc(request.not_before))
+            .not_valid_after(utc(request.not_after))
             .add_extension(_key_identifier(key, request.spki), critical=False)
             .add_extension(_alternative_names(request.identifiers), critical=True)
             .sign(self._signer.key, self._hash)

@@ -20,8 +20,8 @@ from cryptography.x509 import ocsp
 from acmeiot.ca.crl import REASONS
 from acmeiot.ca.index import Signer
 from acmeiot.ca.keys import signature_hash
-from acmeiot.ca.profiles import moment
 from acmeiot.core.records import Certificate
+from acmeiot.protocol.moments import utc
 
 MAX_REQUEST: Final = 2048  # octets; a question for one certificate has about 120
 LIFE: Final = 24 * 3600  # seconds that a client may keep an answer
@@ -97,9 +97,9 @@ def _signed(
         issuer=signer.certificate,
         algorithm=algorithm,
         cert_status=status,
-        this_update=moment(now - _SKEW),
-        next_update=moment(now + LIFE),
-        revocation_time=moment(revoked_at) if revoked_at is not None else None,
+        this_update=utc(now - _SKEW),
+        next_update=utc(now + LIFE),
+        revocation_time=utc(revoked_at) if revoked_at is not None else None,
         revocation_reason=REASONS.get(reason) if reason is not None else None,
     )
     return (
@@ -122,7 +122,7 @@ def _stand_in(signer: Signer, serial: int) -> x509.Certificate:
         .subject_name(x509.Name([]))
         .public_key(key.public_key())
         .serial_number(serial)
-        .not_valid_before(moment(signer.not_before))
-        .not_valid_after(moment(signer.not_after))
+        .not_valid_before(utc(signer.not_before))
+        .not_valid_after(utc(signer.not_after))
         .sign(key, hashes.SHA256())
     )

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -267,11 +267,6 @@ def serial_number(random: Random) -> int:
     return int.from_bytes(random(20), "big") >> 1 or 1
 
 
-def moment(seconds: int) -> datetime:
-    """Return epoch seconds as the library wants them."""
-    return utc(seconds)
-
-
 def validity(certificate: x509.Certificate) -> tuple[int, int]:
     """Return notBefore and notAfter in epoch seconds, with an old or a new cryptography."""
     if hasattr(certificate, "not_valid_before_utc"):  # since cryptography 42
@@ -303,8 +298,8 @@ def _dated(
         .subject_name(subject)
         .public_key(key)
         .serial_number(serial_number(random))
-        .not_valid_before(moment(not_before))
-        .not_valid_after(moment(not_after))
+        .not_valid_before(utc(not_before))
+        .not_valid_after(utc(not_after))
     )
 
 

@@ -18,6 +18,7 @@ from acmeiot.ca.index import Certified, Signer, State
 from acmeiot.ca.profiles import BACKDATE, CA_BACKDATE, DAY, LONGEST_LEAF
 from acmeiot.core.ports import Random
 from acmeiot.protocol import names
+from acmeiot.protocol.moments import utc
 from acmeiot.protocol.names import Identifier
 
 MIN_ROOT_DAYS, MAX_ROOT_DAYS = 365, 3652  # A-3.2.1-4; ten calendar years have 3652 or 3653
@@ -159,7 +160,7 @@ def _within_ten_years(not_before: int, days: int) -> int:
 
 
 def _years_later(seconds: int, years: int) -> int:
-    start = profiles.moment(seconds)
+    start = utc(seconds)
     if (start.month, start.day) == (2, 29):
         start = start.replace(day=28)  # the shorter reading; one year later would not exist
     return int(start.replace(year=start.year + years).timestamp())

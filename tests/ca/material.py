@@ -14,6 +14,7 @@ from acmeiot.ca import keys, profiles
 from acmeiot.ca.roots import Authority
 from acmeiot.core.records import Leaf, LeafRequest
 from acmeiot.protocol import names
+from acmeiot.protocol.moments import utc
 from acmeiot.protocol.names import Identifier
 from tests.ca.peers import Case, is_address
 
@@ -81,8 +82,8 @@ def stolen(authority: Authority, name: str, at: int) -> bytes:
         profiles.leaf(issuer, key_encipherment=False)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(profiles.moment(at - profiles.BACKDATE))
-        .not_valid_after(profiles.moment(at + 30 * DAY))
+        .not_valid_before(utc(at - profiles.BACKDATE))
+        .not_valid_after(utc(at + 30 * DAY))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.SubjectAlternativeName([san]), critical=True)
         .sign(signer.key, keys.signature_hash(signer.key))

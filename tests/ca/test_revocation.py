@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acmeiot.ca import ocsp as responder
-from acmeiot.ca.profiles import moment
 from acmeiot.ca.roots import Authority
 from acmeiot.core.records import Certificate, Leaf
+from acmeiot.protocol.moments import utc
 from tests.ca import material, peers
 from tests.ca.conftest import Open
 
@@ -246,7 +246,7 @@ def test_ocsp_times(authority: Authority, leaf: Leaf, files: Files, now: int) ->
     response = ocsp.load_der_ocsp_response(answer)
     until = getattr(response, "next_update_utc", None) or response.next_update
     assert until is not None
-    assert until.replace(tzinfo=None) == moment(now + responder.LIFE).replace(tzinfo=None)
+    assert until.replace(tzinfo=None) == utc(now + responder.LIFE).replace(tzinfo=None)
 
 
 def test_ocsp_of_a_stranger_is_unauthorized(

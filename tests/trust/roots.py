@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from acmeiot.ca import profiles
 from acmeiot.ca.roots import Authority, AuthorityConfig
 from acmeiot.client.tls import Root
+from acmeiot.protocol.moments import utc
 
 DAY = 86400
 NOW = 1_790_000_000
@@ -77,8 +77,8 @@ class Made:
             .issuer_name(name)
             .serial_number(7)
             .public_key(key(self.kind).public_key())
-            .not_valid_before(profiles.moment(self.starts))
-            .not_valid_after(profiles.moment(self.starts + self.days * DAY))
+            .not_valid_before(utc(self.starts))
+            .not_valid_after(utc(self.starts + self.days * DAY))
             .add_extension(_usage(self.signs), critical=True)
         )
         if self.ca is not None:
