@@ -173,7 +173,15 @@ class Router(Machine):
         for address in plan.addresses:
             prefix = "64" if ":" in address else "24"
             self.run("ip", "address", "add", f"{address}/{prefix}", "dev", "lan", "nodad")
-        self.run("ip", "link", "set", "lan", "up")
+        # A router's LAN has a link before anything is plugged in, and with it IPv6: without either,
+        # dnsmasq would miss the first router solicitations, and hosts wait long for the next.
+        self.run(*"ip link add cpu type veth peer name switch".split())
+        for value, setting in (("0", "lan/accept_dad"), ("1", "switch/disable_ipv6")):
+            self.run("sh", "-c", f"echo {value} >/proc/sys/net/ipv6/conf/{setting}")
+        self.run(*"ip link set cpu master lan up".split())
+        for interface in ("switch", "lan"):
+            self.run("ip", "link", "set", interface, "up")
+        self.host.wait_for("ip -6 address show dev lan scope link -tentative | grep -q fe80")
         self.start_dns("lan")
 
     def start_dns(self, interface: str) -> None:

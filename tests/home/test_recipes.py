@@ -80,7 +80,7 @@ def test_caddy(router: Router, printer: Machine) -> None:
         for name in ("printer.lan", "printer.local"):
             curl = "curl -sf --cacert /etc/ssl/acmeiot-root.pem"
             # It asks for both names at once, and waits before it tries again.
-            printer.host.wait_for(f"{curl} https://{name}/ | grep -q hello", seconds=60)
+            printer.host.wait_for(f"{curl} https://{name}/ | grep -q hello")
 
 
 def test_acme_common(router: Router, printer: Machine) -> None:

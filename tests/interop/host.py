@@ -91,7 +91,7 @@ class Host:
         finally:
             _stop(process)
 
-    def wait_for(self, test: str, *arguments: str | Path, seconds: int = 20) -> None:
+    def wait_for(self, test: str, *arguments: str | Path, seconds: int = 60) -> None:
         """Repeat a shell test until it holds.
 
         Raises:
