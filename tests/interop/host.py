@@ -91,14 +91,14 @@ class Host:
         finally:
             _stop(process)
 
-    def wait_for(self, test: str, *arguments: str | Path, seconds: int = 60) -> None:
+    def wait_for(self, test: str, *arguments: str | Path) -> None:
         """Repeat a shell test until it holds.
 
         Raises:
-            AssertionError: it did not for so many seconds.
+            AssertionError: it did not for a minute.
         """
         script = f"until {test}; do sleep 0.1; done"
-        self.run(*("timeout", str(seconds), "sh", "-c", script, "sh", *arguments))
+        self.run(*("timeout", "60", "sh", "-c", script, "sh", *arguments))
 
 
 def _entry(pid: int, user: list[str]) -> list[str]:
