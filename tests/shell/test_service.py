@@ -139,7 +139,7 @@ def test_the_first_setting_after_installing_is_noticed(router: Router) -> None:
     router.sh("/usr/lib/acmeiot/package installed; /etc/init.d/acmeiot start")
     router.uci("acmeiot.main.enabled=1")
     router.sh("reload_config")
-    assert all(pids(router))
+    router.until(f"[ -s {INSTANCES}/server/.pid ] && [ -s {INSTANCES}/herald/.pid ]")
 
 
 def test_a_restart_is_not_told_to_the_network(router: Router) -> None:
