@@ -194,6 +194,7 @@ def test_an_upgrade_runs_the_new_program(router: Router, manager: str) -> None:
         router.service("stop", PKG_UPGRADE="1")
     router.sh("echo 0.1.1-r1 >/usr/lib/acmeiot/version")
     router.sh("/usr/lib/acmeiot/package installed", env={"PKG_UPGRADE": "1"})
+    assert router.read("/var/log/syncs") == "sync\n"
     router.service("start", PKG_UPGRADE="1")
     router.until(f"[ -s {INSTANCES}/server/.pid ]")
     assert not set(pids(router)) & set(first)
