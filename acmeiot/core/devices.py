@@ -8,6 +8,7 @@ was issued to; a stranger who proves the same name never takes it over silently.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -147,7 +148,7 @@ class Devices:
         """Return the device of a proved newcomer, decided where that can be done without a person.
 
         Raise Unauthorized for a blocked one or an ended account, UserActionRequired for a name of
-        another device, and when too many others wait already.
+        another device.
         """
         with self._store.writing():
             # Forgotten while its proof was looked at, it must not come back as a stranger.
@@ -160,6 +161,8 @@ class Devices:
                 by = self._decider(newcomer)
                 if by:
                     device = self._decide(device, Event.APPROVE, by)
+                elif known is None:
+                    self._make_place(device)
             else:
                 self._refuse_taken(newcomer)
             if device != known:
@@ -192,12 +195,6 @@ class Devices:
                 )
 
     def _arrive(self, newcomer: Newcomer) -> Device:
-        waiting = [d for d in self._store.devices() if d.status is DeviceStatus.PENDING]
-        if len(waiting) >= MAX_PENDING:
-            raise UserActionRequired(
-                f"{len(waiting)} devices wait for the owner already; the owner must decide on some "
-                "of them first (acmeiot devices)"
-            )
         now = self._clock.now()
         device = Device(
             id=b64encode(self._random(6)).replace("-", "x").replace("_", "y"),
@@ -212,6 +209,24 @@ class Devices:
         names = ", ".join(newcomer.names)
         self._events.emit("device", f"new device {device.id} at {device.address} asks for {names}")
         return device
+
+    def _make_place(self, newcomer: Device) -> None:
+        """Let the oldest of the machine that has most devices waiting go, where too many wait.
+
+        So a machine that makes up strangers pushes out its own, and locks nobody out.
+        """
+        waiting = [d for d in self._store.devices() if d.status is DeviceStatus.PENDING]
+        if len(waiting) < MAX_PENDING:
+            return
+        crowd = Counter(_machine(device) for device in (*waiting, newcomer))
+        gone = max(waiting, key=lambda device: crowd[_machine(device)])  # the first of equals
+        self._store.drop_device(gone.id)
+        self._events.emit(
+            "device",
+            f"{gone.id} at {gone.address} waits no longer: {MAX_PENDING} wait for the owner, "
+            f"{crowd[_machine(gone)]} of them from {_machine(gone)}",
+            warning=True,
+        )
 
     def _seen(self, device: Device, newcomer: Newcomer) -> Device:
         names = tuple(dict.fromkeys((*device.names, *newcomer.names)))[-_MAX_NAMES:]
@@ -308,6 +323,10 @@ class Devices:
 
     def _audit(self, event: str, subject: str, detail: dict[str, object]) -> None:
         self._store.append_audit(AuditEntry(self._clock.now(), event, subject, detail))
+
+
+def _machine(device: Device) -> str:
+    return device.mac or device.address
 
 
 def said_no(device: Device | None) -> Unauthorized:

@@ -27,6 +27,8 @@ CERTIFICATE_KEPT: Final = 90 * DAY
 FORGOTTEN_KEPT: Final = 180 * DAY
 EAB_KEPT: Final = 30 * DAY
 UNUSED_ACCOUNT_KEPT: Final = 30 * DAY
+# Who still wants in has asked again by then; a stranger that was made up has not.
+WAITING_KEPT: Final = 7 * DAY
 
 _OPEN_ORDER: Final = "status IN ('pending', 'ready', 'processing')"
 _ALIVE: Final = "certificate_id IN (SELECT id FROM certificates WHERE not_after >= :now)"
@@ -89,8 +91,8 @@ RULES: Final = (
     Rule(
         "devices",
         "id",
-        f"status = 'forgotten' AND coalesce(decided_at, last_seen) < :now - {FORGOTTEN_KEPT}"
-        f" AND {_UNTIED_DEVICE}",
+        f"(status = 'forgotten' AND coalesce(decided_at, last_seen) < :now - {FORGOTTEN_KEPT}"
+        f" OR status = 'pending' AND last_seen < :now - {WAITING_KEPT}) AND {_UNTIED_DEVICE}",
         2_000,
         f"status IN ('forgotten', 'pending') AND {_UNTIED_DEVICE}",
         "status, last_seen",  # 'forgotten' comes before 'pending'

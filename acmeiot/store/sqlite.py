@@ -236,6 +236,9 @@ class SqliteStore:
     def put_device(self, device: Device) -> None:
         self._put(DEVICES, device)
 
+    def drop_device(self, device_id: str) -> None:
+        self._drop("DELETE FROM devices WHERE id = ?", device_id)
+
     def tie(self, name: str) -> NameTie | None:
         return self._by_key(TIES, name)
 
@@ -246,9 +249,7 @@ class SqliteStore:
         self._put(TIES, tie)
 
     def drop_ties(self, device_id: str) -> None:
-        with self._database.lock:
-            self._recent.clear()
-            self._database.run("DELETE FROM ties WHERE device_id = ?", (device_id,))
+        self._drop("DELETE FROM ties WHERE device_id = ?", device_id)
 
     def eab_key(self, kid: str) -> EabKey | None:
         return self._by_key(EAB_KEYS, kid)
@@ -346,6 +347,11 @@ class SqliteStore:
             except sqlite3.IntegrityError as error:
                 raise ValueError(f"{type(record).__name__} {row[0]!r}: {error}") from error
             self._keep(table, row, record)
+
+    def _drop(self, sql: str, *values: object) -> None:
+        with self._database.lock:
+            self._recent.clear()
+            self._database.run(sql, values)
 
 
 def _serial_of_ari(ari_id: str) -> str:

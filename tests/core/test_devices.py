@@ -86,15 +86,48 @@ def test_a_devices_names_are_bounded(asking: Home) -> None:
     assert names[-1] == "name-39.lan"
 
 
-def test_those_who_wait_are_capped(asking: Home) -> None:
-    for number in range(MAX_PENDING):
-        arrive(asking.register(f"192.168.2.{number}"))
+def fill_the_queue(home: Home) -> list[Client]:
+    """Let as many strangers wait as can, each from an address of its own."""
+    strangers = [home.register(f"192.168.2.{number}") for number in range(MAX_PENDING)]
+    for stranger in strangers:
+        arrive(stranger)
+    return strangers
+
+
+def test_one_machine_cannot_fill_the_queue(asking: Home) -> None:
+    honest = asking.client("nas", "192.168.1.30", "02::30")
+    arrive(honest, "nas.lan")
+    for number in range(2 * MAX_PENDING):  # specs 6: mass enrolment
+        address = f"192.168.2.{number % 5}"
+        asking.lan.macs[address] = "02::66"  # one machine by its MAC, whatever addresses it takes
+        arrive(asking.register(address))
     late = asking.client()
-    with pytest.raises(UserActionRequired, match=f"{MAX_PENDING} devices wait .*acmeiot devices"):
-        arrive(late, "printer.lan")  # specs 6: mass enrolment
-    assert len(asking.store.devices()) == MAX_PENDING
-    asking.devices.block(asking.store.devices()[0].id)
     assert arrive(late, "printer.lan") is DeviceStatus.PENDING
+    assert asking.device(honest).status is DeviceStatus.PENDING
+    assert asking.device(late).status is DeviceStatus.PENDING
+    assert len(asking.store.devices()) == MAX_PENDING
+    assert asking.events.said("waits no longer", "64 wait for the owner", "63 of them from 02::66")
+
+
+def test_of_as_many_machines_the_first_makes_place(asking: Home) -> None:
+    first, second, third, *_ = fill_the_queue(asking)
+    assert arrive(asking.client(), "printer.lan") is DeviceStatus.PENDING
+    assert asking.store.device_of(first.account.id) is None
+    assert asking.device(second).status is DeviceStatus.PENDING
+    assert len(asking.store.devices()) == MAX_PENDING
+    assert arrive(asking.register(third.address)) is DeviceStatus.PENDING
+    assert asking.store.device_of(third.account.id) is None  # by the second one of its machine
+    assert asking.device(second).status is DeviceStatus.PENDING
+    assert arrive(first) is DeviceStatus.PENDING  # it may come again
+
+
+def test_who_need_not_wait_needs_no_place(asking: Home) -> None:
+    strangers = fill_the_queue(asking)
+    assert arrive(paired(asking, "192.168.1.20"), "printer.lan") is DeviceStatus.APPROVED
+    asking.devices.open_window(60)
+    nas = asking.client("nas", "192.168.1.30", "02::30")
+    assert arrive(nas, "nas.lan") is DeviceStatus.APPROVED
+    assert {asking.device(each).status for each in strangers} == {DeviceStatus.PENDING}
 
 
 # The owner's word

@@ -101,10 +101,12 @@ def test_devices_and_eab_keys(store: SqliteStore) -> None:
         samples.device("a", status=DeviceStatus.BLOCKED, last_seen=OLD),
         samples.device("a", status=DeviceStatus.APPROVED, last_seen=OLD),
         samples.device("a", status=forgotten, last_seen=OLD, decided_at=NOW - 180 * DAY),
+        samples.device("a", status=DeviceStatus.PENDING, last_seen=NOW - 7 * DAY),
     ]
     gone = [
         samples.device("a", status=forgotten, last_seen=NOW, decided_at=NOW - 180 * DAY - 1),
         samples.device("a", status=forgotten, last_seen=OLD),
+        samples.device("a", status=DeviceStatus.PENDING, last_seen=NOW - 7 * DAY - 1),
     ]
     for each in (*kept, *gone):
         store.put_device(each)

@@ -350,6 +350,15 @@ def test_device_of_is_the_one_not_forgotten(store: SqliteStore) -> None:
     assert store.device_of("a") is None
 
 
+def test_a_device_is_dropped(store: SqliteStore) -> None:
+    one, other = samples.device("a"), samples.device("b")
+    store.put_device(one)
+    store.put_device(other)
+    store.drop_device(one.id)
+    assert store.device(one.id) is None
+    assert store.devices() == [other]
+
+
 def test_ties(store: SqliteStore) -> None:
     one, two, other = samples.tie("d"), samples.tie("d"), samples.tie("e")
     for each in (one, two, other):
