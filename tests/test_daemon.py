@@ -21,11 +21,14 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 from acmeiot import RELEASED, clock, daemon
+from acmeiot.ca.issue import names_in
+from acmeiot.ca.profiles import names_responder, validity
 from acmeiot.config import Config, ConfigError, load
+from acmeiot.core.records import LeafRequest
 from acmeiot.daemon import Daemon
 from acmeiot.events import LogEvents
 from tests.ports import free_ports
@@ -311,6 +314,25 @@ def test_the_servers_certificate_is_kept_from_start_to_start(home: Make, now: Fa
     assert mended[0] != again[0]
     now.at += 21 * DAY
     assert after_a_start()[0] != mended[0]
+
+
+def test_the_servers_certificate_sends_nobody_to_the_responder(home: Make) -> None:
+    """Firefox asks it, and it has no record of this one; nor does one from before stay."""
+    here = home()
+    authority = here.start()._authority
+    leaf = here.shown()[0]
+    assert not names_responder(leaf)
+    here.stop()
+    spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    old = authority.issue(LeafRequest(spki, names_in(leaf), "strict", *validity(leaf)))
+    served = here.state / "tls/server.pem"
+    new, earlier = (
+        ssl.DER_cert_to_PEM_cert(der) for der in (leaf.public_bytes(Encoding.DER), old.der)
+    )
+    assert new in served.read_text()
+    served.write_text(served.read_text().replace(new, earlier))
+    here.start()
+    assert not names_responder(here.shown()[0])
 
 
 def test_a_clock_set_back_behind_the_issuer_is_not_believed(

@@ -234,6 +234,7 @@ class LeafSigner:
         self._hash = signature_hash(signer.key)
         self._plain = profiles.leaf(issuer, key_encipherment=False)
         self._with_encipherment = profiles.leaf(issuer, key_encipherment=True)
+        self._server = profiles.leaf(issuer, key_encipherment=False, ocsp=False)
 
     def sign(self, request: LeafRequest, random: Random) -> Leaf:
         """Sign a leaf; raise ValueError for what the policy should never have let through.
@@ -245,9 +246,9 @@ class LeafSigner:
         self._check_names(request.identifiers)
         key = _leaf_key(request)
         serial = profiles.serial_number(random)
-        start = self._with_encipherment if request.key_encipherment else self._plain
         certificate = (
-            start.public_key(key)
+            self._start(request)
+            .public_key(key)
             .serial_number(serial)
             .not_valid_before(utc(request.not_before))
             .not_valid_after(utc(request.not_after))
@@ -263,6 +264,11 @@ class LeafSigner:
             der=certificate.public_bytes(Encoding.DER),
             ari_id=certificate_id(self._signer.key_identifier, serial),
         )
+
+    def _start(self, request: LeafRequest) -> x509.CertificateBuilder:
+        if request.profile == profiles.SERVER_PROFILE:
+            return self._server
+        return self._with_encipherment if request.key_encipherment else self._plain
 
     def _check_times(self, request: LeafRequest) -> None:
         first, last = self._signer.validity

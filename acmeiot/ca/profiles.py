@@ -16,9 +16,12 @@ This page is the profile: what is not here is in no certificate.
     extKeyUsage        -                   -                   -                   serverAuth
     subjectAltName     server's names      -                   -                   names, IPs *
     CDP, caIssuers     -                   http                http                http
-    OCSP               -                   -                   -                   http
+    OCSP               -                   -                   -                   http **
 
-    * critical, always; nothing else is.
+    *  critical, always; nothing else is.
+    ** but for the server's own leaf: no record is kept of it, so the responder would not know it,
+       and a browser that hears "unknown" refuses the page (Firefox). Its issuer replaces it at
+       any time.
 
 Name constraints stand on the root, because ten of eleven verifiers obey them there, and again on
 the intermediate for the eleventh (Java). No leading dot: RFC 5280 gives it no meaning for DNS
@@ -52,6 +55,7 @@ BACKDATE: Final = 3600  # seconds that a leaf's notBefore lies in the past: cloc
 CA_BACKDATE: Final = BACKDATE + 300
 LONGEST_LEAF: Final = 89 * DAY  # A-3.2.4-1; the last gate behind the policy's own
 SERVER_LIFE: Final = 30 * DAY  # of the server's own leaf
+SERVER_PROFILE: Final = "server"  # its name in a request, which no client can ask for
 OLD_ROOTS: Final = 3  # at most so many superseded roots are carried along
 
 _ROOT_PATHLEN: Final = 1 + OLD_ROOTS
@@ -220,11 +224,12 @@ def cross(
     )
 
 
-def leaf(issuer: Issuer, *, key_encipherment: bool) -> x509.CertificateBuilder:
+def leaf(issuer: Issuer, *, key_encipherment: bool, ocsp: bool = True) -> x509.CertificateBuilder:
     """Return all of a leaf that is the same for every leaf of an issuer.
 
     Key, serial, validity, SKI and the critical subjectAltName are what `issue` adds. The subject
-    is empty (RFC 5280 section 4.1.2.6). RSA keys take `key_encipherment`.
+    is empty (RFC 5280 section 4.1.2.6). RSA keys take `key_encipherment`; the server's own leaf is
+    made without `ocsp`.
     """
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -246,7 +251,7 @@ def leaf(issuer: Issuer, *, key_encipherment: bool) -> x509.CertificateBuilder:
         .add_extension(_SERVER_AUTH, critical=False)
         .add_extension(_authority_key(issuer), critical=False)
         .add_extension(_distribution_points(issuer), critical=False)
-        .add_extension(_information_access(issuer, ocsp=True), critical=False)
+        .add_extension(_information_access(issuer, ocsp=ocsp), critical=False)
     )
 
 
@@ -277,6 +282,16 @@ def validity(certificate: x509.Certificate) -> tuple[int, int]:
             certificate.not_valid_after.replace(tzinfo=UTC),
         )
     return int(ends[0].timestamp()), int(ends[1].timestamp())
+
+
+def names_responder(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate says where its OCSP responder is."""
+    return any(
+        access.access_method == AuthorityInformationAccessOID.OCSP
+        for extension in certificate.extensions
+        if isinstance(extension.value, x509.AuthorityInformationAccess)
+        for access in extension.value
+    )
 
 
 def key_identifier(certificate: x509.Certificate) -> bytes:

@@ -190,7 +190,7 @@ class Authority:
                 *(names.dns(name) for name in server_names),
                 *(names.ip(address) for address in addresses),
             ),
-            profile="server",
+            profile=profiles.SERVER_PROFILE,
             not_before=not_before,
             not_after=min(not_before + profiles.SERVER_LIFE, view.state.intermediate.not_after),
         )
@@ -203,8 +203,9 @@ class Authority:
     ) -> int | None:
         """Return the notAfter of a server certificate made before; None if a new one is due.
 
-        It is, where names or addresses are others now, or the chain above it has changed. Raise
-        ValueError for what is no certificate.
+        It is, where names or addresses are others now, the chain above it has changed, or it sends
+        its readers to the OCSP responder, as earlier versions made it. Raise ValueError for what
+        is no certificate.
         """
         try:
             chain = load_pem_x509_certificates(pem)
@@ -212,9 +213,10 @@ class Authority:
             raise ValueError(str(error)) from None
         wanted = {*map(names.dns, server_names), *map(names.ip, addresses)}
         above = tuple(one.public_bytes(Encoding.DER) for one in chain[1:])
-        if above != self.server_chain() or set(issue.names_in(chain[0])) != wanted:
+        leaf = chain[0]
+        if above != self.server_chain() or set(issue.names_in(leaf)) != wanted:
             return None
-        return Certified(chain[0]).not_after
+        return None if profiles.names_responder(leaf) else Certified(leaf).not_after
 
     # Revocation.
 

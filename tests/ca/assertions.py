@@ -10,7 +10,12 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    ExtensionOID,
+    NameOID,
+)
 
 from acmeiot.ca.profiles import validity
 
@@ -84,7 +89,7 @@ def assert_is_cross(
 
 def assert_is_leaf(
     certificate: x509.Certificate, issuer: x509.Certificate, identifiers: Iterable[str],
-    *, key_encipherment: bool = False,
+    *, key_encipherment: bool = False, ocsp: bool = True,
 ) -> None:  # fmt: skip
     """Assert the leaf's profile, below this intermediate, with exactly these names."""
     assert_common(certificate)
@@ -110,7 +115,12 @@ def assert_is_leaf(
     names = value(certificate, x509.SubjectAlternativeName)
     assert [str(name.value) for name in names] == list(identifiers)
     access = value(certificate, x509.AuthorityInformationAccess)
-    assert f"{HTTP}/ocsp" in {where.access_location.value for where in access}
+    responders = [
+        where.access_location.value
+        for where in access
+        if where.access_method == AuthorityInformationAccessOID.OCSP
+    ]
+    assert responders == ([f"{HTTP}/ocsp"] if ocsp else [])
     first, last = validity(certificate)
     assert last - first <= 89 * DAY  # A-3.2.4-1
 

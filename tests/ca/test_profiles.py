@@ -61,6 +61,13 @@ def test_rsa_leaf_may_encipher_keys(authority: Authority, now: int) -> None:
     )
 
 
+def test_the_servers_own_leaf(authority: Authority, now: int) -> None:
+    """The responder does not know it, and Firefox refuses what a responder does not know."""
+    _, pem, _ = authority.issue_server(SERVER, ["192.168.1.1"], now)
+    certificate, issuer = (material.load(der) for der in material.ders(pem)[:2])
+    assertions.assert_is_leaf(certificate, issuer, [*SERVER, "192.168.1.1"], ocsp=False)
+
+
 def test_cross_certificates(authority: Authority, now: int) -> None:
     old = authority.roots()[0].certificate
     authority.rotate(now)

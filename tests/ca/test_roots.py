@@ -23,6 +23,7 @@ from tests.ca import material
 from tests.ca.conftest import Open
 
 DAY = 86400
+SERVER = ["router.lan", "router.local"]
 
 
 def state_of(tmp_path: Path) -> Path:
@@ -169,6 +170,17 @@ def test_a_served_certificate_of_no_version(authority: Authority, tmp_path: Path
     broken = of_version_50((state_of(tmp_path) / INDEX).read_text())
     with pytest.raises(ValueError, match="49 is not a valid"):
         authority.server_until(broken.encode(), [], [])
+
+
+def test_a_served_certificate_of_an_earlier_version(authority: Authority, now: int) -> None:
+    """It sends browsers to the OCSP responder, which does not know it: a new one is due."""
+    old = authority.issue(material.request(now, SERVER))
+    chain = b"".join(
+        ssl.DER_cert_to_PEM_cert(der).encode() for der in (old.der, *authority.server_chain())
+    )
+    assert authority.server_until(chain, SERVER, []) is None
+    _, chain, not_after = authority.issue_server(SERVER, [], now)
+    assert authority.server_until(chain, SERVER, []) == not_after
 
 
 @pytest.mark.parametrize(
