@@ -3,18 +3,53 @@
 'use strict';
 const fs = require('fs');
 
+// As LuCI's cbi.js: only %h escapes.
+const escaped = (value) => String(value).replace(/[&"'<>]/g, (each) => `&#${each.charCodeAt(0)};`);
 String.prototype.format = function(...values) {
-	return this.replace(/%[sd]/g, () => String(values.shift()));
+	return this.replace(/%[sdh]/g, (kind) => {
+		const value = values.shift();
+		return kind === '%d' ? Math.floor(+value || 0).toFixed(0) : kind === '%h' ? escaped(value) : `${value}`;
+	});
 };
 
-const text = (node) => Array.isArray(node) ? node.map(text).join('')
-	: node && node.children ? text(node.children) : node == null ? '' : String(node);
-const E = (tag, attributes, children) => {
-	if (!children && (Array.isArray(attributes) || typeof attributes === 'string'))
-		[attributes, children] = [{}, attributes];
-	return { tag, attributes, children: [].concat(children ?? []) };
+// As LuCI's dom.append: what stands in a list is an element or text; a bare value is HTML.
+class Element {
+	nodeType = 1;
+	children = [];
+	constructor(tag, attributes) { Object.assign(this, { tag, attributes }); }
+	appendChild(node) {
+		if (!(node instanceof Element))
+			throw new TypeError('this is not a Node');
+		this.children.push(node);
+	}
+}
+const html = [];
+const isElement = (value) => value != null && typeof value === 'object' && 'nodeType' in value;
+const append = (node, children) => {
+	if (Array.isArray(children)) {
+		for (const each of children)
+			isElement(each) ? node.appendChild(each) : node.children.push(`${each}`);
+	} else if (typeof children === 'function') {
+		append(node, children(node));
+	} else if (isElement(children)) {
+		node.appendChild(children);
+	} else if (children != null) {
+		html.push(`${children}`);
+		node.children = [{ html: `${children}` }];
+	}
 };
-const found = (node, tag) => [].concat(node).flatMap((each) => !each || !each.children ? []
+const E = (tag, attributes, children) => {
+	if (!(attributes instanceof Object) || Array.isArray(attributes))
+		[attributes, children] = [{}, attributes];
+	const made = new Element(tag, attributes);
+	append(made, children);
+	return made;
+};
+
+// What a person sees: of HTML, that is what is left beside its tags.
+const text = (node) => node.html !== undefined ? node.html.replace(/<[^>]*>/g, '')
+	: node.children ? node.children.map(text).join('') : node;
+const found = (nodes, tag) => nodes.flatMap((each) => !each.children ? []
 	: [...(each.tag === tag ? [each] : []), ...found(each.children, tag)]);
 
 const options = [];
@@ -40,10 +75,10 @@ const given = {
 	L: { resolveDefault: (promise, otherwise) => Promise.resolve(promise).catch(() => otherwise) },
 	E,
 	_: (words) => words,
-	dom: { content: (node, inner) => { node.children = [inner]; } },
+	dom: { content: (node, inner) => { node.children = []; append(node, inner); } },
 	form: { Map, NamedSection: 'NamedSection', Flag: 'Flag', ListValue: 'ListValue' },
 	poll: { add: (each, seconds) => polls.push([each, seconds]) },
-	rpc: { declare: () => () => status === 'broken' ? Promise.reject(new Error('gone')) : Promise.resolve(status) },
+	rpc: { declare: () => () => status === 'broken' ? Promise.reject(new Error('<b>gone</b>')) : Promise.resolve(status) },
 	view: { extend: (made) => made },
 	window: { location: { hostname: '192.168.1.1' } }
 };
@@ -54,7 +89,7 @@ const shown = () => found(page.children, 'tr').map((row) => row.children.map(tex
 view.load().then((now) => view.render(now)).then(() => {
 	const first = shown();
 	return Promise.all(polls.map(([each]) => each())).then(() => console.log(JSON.stringify({
-		title: page.title, first, later: shown(), polled: polls.map(([, seconds]) => seconds),
+		title: page.title, first, later: shown(), html, polled: polls.map(([, seconds]) => seconds),
 		links: found(page.children, 'a').map((a) => a.attributes.href),
 		options: options.map(({ name, values }) => [name, ...values])
 	})));

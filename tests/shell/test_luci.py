@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +60,9 @@ def page(status: object) -> dict[str, Any]:
         ({}, "Starting"),
         (RUNNING, "Running"),
         ({**RUNNING, "clock": {"doubt": "1970"}}, "Waiting for the right time"),
+        ({"root": {}}, "Not understood"),
+        ({**RUNNING, "directory": {"nodeType": 1}}, "Not understood"),  # no more a node for that
+        ({**RUNNING, "certificates": {"toString": 1, "valueOf": 1}}, "Not understood"),
     ],
 )
 def test_each_state_has_its_words(status: object, shown: str) -> None:
@@ -65,6 +70,8 @@ def test_each_state_has_its_words(status: object, shown: str) -> None:
     assert found["first"][0] == ["State", shown]
     assert found["later"] == found["first"]
     assert found["polled"] == [5]
+    assert found["html"] == []
+    assert found["options"] == [["enabled"], ["approval", "ask", "auto"]]
 
 
 def test_what_is_shown_of_a_running_server() -> None:
@@ -80,7 +87,6 @@ def test_what_is_shown_of_a_running_server() -> None:
     assert rows["Not announced"] == "DNS records: none here"
     assert rows["Problem"] == "/tmp/x was changed since"
     assert found["links"] == ["http://192.168.1.1:8556/trust"]
-    assert found["options"] == [["enabled"], ["approval", "ask", "auto"]]
     assert (
         "allowed by themselves" in dict(page({**RUNNING, "window_ends": 9})["first"])["New devices"]
     )
@@ -88,6 +94,56 @@ def test_what_is_shown_of_a_running_server() -> None:
 
 def test_a_server_of_tomorrow_shows_what_is_known() -> None:
     assert dict(page({**RUNNING, "announced": [], "more": 1})["first"])["Certificates"] == "4"
+
+
+# -- a server that was broken into: the page has the rights of root, and the server has not
+
+SCRIPT: Final = '<img src=x onerror="alert(1)">'
+
+
+def places(value: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the path to each value that holds no other."""
+    if not isinstance(value, (dict, list)):
+        yield path
+        return
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from places(inner, *path, key)
+
+
+def holding(value: Any, path: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the running server's state with this value in one place."""
+    changed: dict[str, Any] = copy.deepcopy(RUNNING)
+    inner: Any = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return changed
+
+
+NOT_SHOWN: Final = [  # a number or a moment is made of them, or one of two sentences
+    ("root", "not_after"),
+    ("clock", "doubt"),
+    ("devices", "approved"),
+    ("devices", "pending"),
+    ("certificates",),
+    ("window_ends",),
+    ("http_port",),
+    ("announced", 0, "items", 0, "by"),
+    ("announced", 0, "items", 1, "by"),
+]
+
+
+@pytest.mark.parametrize("path", list(places(RUNNING)), ids=lambda path: ".".join(map(str, path)))
+def test_nothing_the_server_says_is_html(path: tuple[Any, ...]) -> None:
+    found = page(holding(SCRIPT, path))
+    assert found["html"] == []
+    for rows in (found["first"], found["later"]):
+        assert any(SCRIPT in row[1] for row in rows) == (path not in NOT_SHOWN)
+
+
+@pytest.mark.parametrize("port", [SCRIPT, "80@192.0.2.1", {"toString": 1, "valueOf": 1}])
+def test_the_link_leads_to_this_router(port: object) -> None:
+    assert page(holding(port, ("http_port",)))["links"] == ["http://192.168.1.1:8556/trust"]
 
 
 # -- the program that rpcd asks

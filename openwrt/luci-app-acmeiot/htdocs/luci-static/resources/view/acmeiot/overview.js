@@ -18,6 +18,9 @@ function named(item) {
 	return item.on ? _('%s on %s').format(item.what, item.on) : item.what;
 }
 
+// What is shown comes from the server, which may have been broken into, and this page has the rights
+// of root. LuCI takes a bare string for HTML and one in a list for text, so all that is shown stands
+// in lists, and a row is one: its title and what is shown beside it.
 function rows(status) {
 	if (status.stopped)
 		return [[_('State'), _('Not running')]];
@@ -27,11 +30,10 @@ function rows(status) {
 
 	const found = [
 		[_('State'), status.clock.doubt ? _('Waiting for the right time') : _('Running')],
-		[_('Directory'), E('code', {}, status.directory)],
+		[_('Directory'), E('code', {}, [status.directory])],
 		[_('Root'), '%s, %s'.format(status.root.name, _('good until %s').format(day(status.root.not_after)))],
-		[_('Fingerprint'), [
-			E('code', {}, status.root.words), E('br'), E('code', {}, 'sha256:' + status.root.sha256)
-		]],
+		[_('Fingerprint'),
+			E('code', {}, [status.root.words]), E('br'), E('code', {}, ['sha256:' + status.root.sha256])],
 		[_('Devices'), _('%d allowed, %d waiting for you').format(
 			status.devices.approved, status.devices.pending)],
 		[_('Certificates'), '%d'.format(status.certificates)],
@@ -56,12 +58,21 @@ function rows(status) {
 	return found;
 }
 
-function table(status) {
-	return E('table', { 'class': 'table' }, rows(status).map((row) =>
+function table(found) {
+	return E('table', { 'class': 'table' }, found.map(([title, ...shown]) =>
 		E('tr', { 'class': 'tr' }, [
-			E('td', { 'class': 'td left', 'width': '25%' }, row[0]),
-			E('td', { 'class': 'td left' }, row[1])
+			E('td', { 'class': 'td left', 'width': '25%' }, [title]),
+			E('td', { 'class': 'td left' }, shown)
 		])));
+}
+
+function state(status) {
+	// What is thrown LuCI shows as HTML, and without the switch that stops the server.
+	try {
+		return table(rows(status));
+	} catch {
+		return table([[_('State'), _('Not understood')]]);
+	}
 }
 
 return view.extend({
@@ -70,13 +81,14 @@ return view.extend({
 	},
 
 	render(status) {
-		const shown = E('div', { 'class': 'cbi-section' }, table(status));
+		const shown = E('div', { 'class': 'cbi-section' }, [state(status)]);
 		const trust = E('a', {
 			'class': 'btn cbi-button',
 			'target': '_blank',
 			'rel': 'noopener',
-			'href': 'http://%s:%s/trust'.format(window.location.hostname, status.http_port || 8556)
-		}, _('Trust this home on a computer or phone'));
+			'href': 'http://%s:%d/trust'.format(window.location.hostname,
+				Number.isInteger(status.http_port) ? status.http_port : 8556)
+		}, [_('Trust this home on a computer or phone')]);
 
 		const map = new form.Map('acmeiot', _('Home certificates'),
 			_('Gives the printers, cameras and other devices of this home certificates that browsers accept, with no cloud.'));
@@ -94,10 +106,10 @@ return view.extend({
 		option.retain = true;
 
 		poll.add(() => L.resolveDefault(callStatus(), { stopped: true })
-			.then((now) => dom.content(shown, table(now))), 5);
+			.then((now) => dom.content(shown, [state(now)])), 5);
 
 		return map.render().then((page) => {
-			page.insertBefore(E('div', {}, [shown, E('p', {}, trust)]), page.children[2] || null);
+			page.insertBefore(E('div', {}, [shown, E('p', {}, [trust])]), page.children[2] || null);
 			return page;
 		});
 	}
