@@ -3,12 +3,11 @@
 'use strict';
 const fs = require('fs');
 
-// As LuCI's cbi.js: only %h escapes.
-const escaped = (value) => String(value).replace(/[&"'<>]/g, (each) => `&#${each.charCodeAt(0)};`);
+// As LuCI's cbi.js: %d makes a number of anything, and %s escapes nothing.
 String.prototype.format = function(...values) {
-	return this.replace(/%[sdh]/g, (kind) => {
+	return this.replace(/%[sd]/g, (kind) => {
 		const value = values.shift();
-		return kind === '%d' ? Math.floor(+value || 0).toFixed(0) : kind === '%h' ? escaped(value) : `${value}`;
+		return kind === '%d' ? Math.floor(+value || 0).toFixed(0) : `${value}`;
 	});
 };
 
