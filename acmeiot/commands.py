@@ -148,7 +148,7 @@ def _device_lines(answer: Json) -> Iterable[str]:
             d["id"],
             d["status"],
             d["decided_by"] or "-",
-            " ".join(d["names"]) or "-",
+            " ".join(_marked(d)) or "-",
             d["address"],
             d["mac"] or "-",
             day(d["last_seen"]),
@@ -156,6 +156,11 @@ def _device_lines(answer: Json) -> Iterable[str]:
         for d in answer["devices"]
     ]
     yield from _table(("ID", "STATUS", "BY", "NAMES", "ADDRESS", "MAC", "SEEN"), rows)
+
+
+def _marked(device: Json) -> Iterable[str]:
+    others = device["of_others"]
+    return (f"{n} (tied to {others[n]})" if n in others else n for n in device["names"])
 
 
 def certs(args: Namespace) -> None:
@@ -204,7 +209,16 @@ def _audit_lines(answer: Json) -> Iterable[str]:
 def approve(args: Namespace) -> None:
     """Allow a device."""
     answer = _ask(args, "/approve", {"device": args.device})
-    _show(args, answer, lambda a: [f"approved {_named(a['device'])}; run its client again"])
+    _show(args, answer, _approved_lines)
+
+
+def _approved_lines(answer: Json) -> Iterable[str]:
+    device = answer["device"]
+    yield f"approved {_named(device)}; run its client again"
+    for name, other in answer["taken"].items():
+        yield f"{name} was taken from device {other}"
+    for name, other in device["of_others"].items():
+        yield f"{name} stays tied to device {other}; to free it: acmeiot forget {other}"
 
 
 def block(args: Namespace) -> None:

@@ -9,7 +9,7 @@ was issued to; a stranger who proves the same name never takes it over silently.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -136,13 +136,26 @@ class Devices:
         Without lease tables the challenge alone proves, and no tie can hold a name. A device that
         lost its account key is known again by its MAC.
         """
-        tie = self._store.tie(name)
-        if tie is None or tie.account_id == account.id:
-            return None
-        if self._approval == "auto" and self._rule == "challenge":
+        tie = self._tie_of_another(name, account.id)
+        if tie is None:
             return None
         mac = self._lan.mac_of(remote)
         return None if mac is not None and mac == tie.mac else tie
+
+    def _tie_of_another(self, name: str, account_id: str) -> NameTie | None:
+        if self._approval == "auto" and self._rule == "challenge":
+            return None
+        tie = self._store.tie(name)
+        return None if tie is None or tie.account_id == account_id else tie
+
+    def of_others(self, device: Device) -> dict[str, str]:
+        """Return the names it proved that are tied to another device, with that one's id."""
+        ties = (self._tie_of_another(name, device.account_id) for name in device.names)
+        return {
+            tie.name: tie.device_id
+            for tie in ties
+            if tie is not None and (tie.mac is None or tie.mac != device.mac)
+        }
 
     def admit(self, newcomer: Newcomer) -> Device:
         """Return the device of a proved newcomer, decided where that can be done without a person.
@@ -252,16 +265,21 @@ class Devices:
 
     # -- the owner's word
 
-    def approve(self, device_id: str) -> Device:
+    def approve(self, device_id: str, taken: Collection[str] = ()) -> Device:
         """Approve a pending or blocked device and give it the names it proved.
 
-        Raise LookupError for an unknown id, ValueError for a device in another state.
+        Those tied to another device stay there, but for the `taken` ones. Raise LookupError for an
+        unknown id, ValueError for a device in another state.
         """
         with self._store.writing():
             device = self._by_owner(device_id, Event.APPROVE)
-            now = self._clock.now()
+            now, others = self._clock.now(), self.of_others(device)
             for name in device.names:
+                if name in others and name not in taken:
+                    continue
                 self._store.put_tie(self._tie(name, device, now))
+                if name in others:
+                    self._events.emit("tie", f"{name} goes from {others[name]} to {device.id}")
         return device
 
     def block(self, device_id: str) -> Device:

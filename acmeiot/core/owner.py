@@ -9,7 +9,7 @@ from acmeiot.core.devices import Devices
 from acmeiot.core.ports import Clock, Store
 from acmeiot.core.records import Certificate, Device
 from acmeiot.core.revocation import BY_OWNER, REASONS, Revocations
-from acmeiot.protocol.states import AccountStatus, Event
+from acmeiot.protocol.states import DEVICE, AccountStatus, Event
 
 
 class NoSuchThing(LookupError):
@@ -26,29 +26,43 @@ class Owner:
     devices: Devices
     revocations: Revocations
 
-    def find(self, text: str) -> Device:
-        """Return the one device that `text` names; raise NoSuchThing."""
+    def find(self, text: str, act: Event = Event.FORGET) -> Device:
+        """Return the one device that `text` names for this act; raise NoSuchThing."""
         wanted = text.lower()
         found = [
             device
             for device in self.store.devices()
             if device.id == text or wanted in (device.mac, device.address) or wanted in device.names
         ]
-        # A name that changed hands stands in two records: the living one is meant.
-        living = [device for device in found if device.status.value != "forgotten"] or found
-        if len(living) != 1:
-            reason = "is not a device" if not living else f"names {len(living)} devices; use the id"
+        # A name that changed hands, or is to, stands in two records: the one that the act can be
+        # done to is meant, or else the living one.
+        living = [device for device in found if (device.status, Event.FORGET) in DEVICE] or found
+        meant = [device for device in living if (device.status, act) in DEVICE] or living
+        if len(meant) != 1:
+            reason = "is not a device" if not meant else f"names {len(meant)} devices; use the id"
             raise NoSuchThing(f"{text!r} {reason}: `acmeiot devices` lists them")
-        return living[0]
+        return meant[0]
 
-    def approve(self, text: str) -> Device:
-        """Allow a pending or blocked device."""
-        return self.devices.approve(self.find(text).id)
+    def approve(self, text: str) -> tuple[Device, dict[str, str]]:
+        """Allow a pending or blocked device; return it, and what it took from which device.
+
+        A name of another device changes hands only when the owner names it, and with it what that
+        device has of the same host: `printer.local` goes with `printer.lan`.
+        """
+        with self.store.writing():
+            device = self.find(text, Event.APPROVE)
+            others, wanted = self.devices.of_others(device), text.lower()
+            taken = {
+                name: other
+                for name, other in others.items()
+                if other == others.get(wanted) and _host(name) == _host(wanted)
+            }
+            return self.devices.approve(device.id, taken), taken
 
     def block(self, text: str) -> tuple[Device, int]:
         """Block a device and revoke its certificates; return it and how many they were."""
         with self.store.writing():
-            device = self.devices.block(self.find(text).id)
+            device = self.devices.block(self.find(text, Event.BLOCK).id)
             return device, self.revocations.all_of(device.account_id)
 
     def forget(self, text: str) -> tuple[Device, int]:
@@ -84,3 +98,7 @@ class Owner:
                 or wanted in {name.value for name in certificate.identifiers}
             )
         ]
+
+
+def _host(name: str) -> str:
+    return name.partition(".")[0]

@@ -103,7 +103,7 @@ class AdminRoutes:
         order = {"pending": 0, "approved": 1, "blocked": 2, "forgotten": 3}
         devices = self._owner.store.devices()
         records = sorted(devices, key=lambda d: (order[d.status.value], d.first_seen))
-        return {"devices": [_device(record) for record in records]}
+        return {"devices": [self._device(record) for record in records]}
 
     def certs(self) -> Json:
         """List the certificates, the newest first."""
@@ -126,17 +126,18 @@ class AdminRoutes:
 
     def approve(self, call: Json) -> Json:
         """Allow a device."""
-        return {"device": _device(self._owner.approve(_text(call, "device")))}
+        device, taken = self._owner.approve(_text(call, "device"))
+        return {"device": self._device(device), "taken": taken}
 
     def block(self, call: Json) -> Json:
         """Block a device."""
         device, revoked = self._owner.block(_text(call, "device"))
-        return {"device": _device(device), "revoked": revoked}
+        return {"device": self._device(device), "revoked": revoked}
 
     def forget(self, call: Json) -> Json:
         """Forget a device."""
         device, revoked = self._owner.forget(_text(call, "device"))
-        return {"device": _device(device), "revoked": revoked}
+        return {"device": self._device(device), "revoked": revoked}
 
     def pair(self, call: Json) -> Json:
         """Make a pairing key."""
@@ -168,6 +169,21 @@ class AdminRoutes:
         records = self._owner.revoke(_text(call, "cert"), reason)
         return {"revoked": [_certificate(record) for record in records]}
 
+    def _device(self, record: Device) -> Json:
+        return {
+            "id": record.id,
+            "status": record.status.value,
+            "names": list(record.names),
+            "of_others": self._owner.devices.of_others(record),
+            "address": record.address,
+            "mac": record.mac,
+            "account": record.account_id,
+            "first_seen": record.first_seen,
+            "last_seen": record.last_seen,
+            "decided_at": record.decided_at,
+            "decided_by": record.decided_by,
+        }
+
 
 def _without_body(read: Callable[[], Json]) -> Callable[[Json], Json]:
     return lambda _: read()
@@ -197,21 +213,6 @@ def _seconds(call: Json, default: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_SECONDS:
         raise BadCall(f"seconds: {value!r} is not a whole number from 0 to {_MAX_SECONDS}")
     return value
-
-
-def _device(record: Device) -> Json:
-    return {
-        "id": record.id,
-        "status": record.status.value,
-        "names": list(record.names),
-        "address": record.address,
-        "mac": record.mac,
-        "account": record.account_id,
-        "first_seen": record.first_seen,
-        "last_seen": record.last_seen,
-        "decided_at": record.decided_at,
-        "decided_by": record.decided_by,
-    }
 
 
 def _certificate(record: Certificate) -> Json:

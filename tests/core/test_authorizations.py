@@ -571,7 +571,8 @@ def test_approved_but_the_name_was_given_away_meanwhile(asking: Home, guest: Cli
     rival = asking.client("printer", "192.168.1.99", "02::99")
     held(rival)
     asking.owner.approve(device_of(guest).id)
-    asking.owner.approve(device_of(rival).id)
+    asking.owner.approve("printer.lan")
+    assert asking.device(rival).status is DeviceStatus.APPROVED
     assert guest.read(order).status is OrderStatus.INVALID
     assert "printer.lan belongs to device" in str(guest.read(order).error)
 

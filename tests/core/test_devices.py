@@ -380,7 +380,11 @@ def test_approval_moves_the_tie_and_the_old_one_cannot_take_it_back(
     assert ready.status is OrderStatus.READY
     new = rival(asking)
     order = new.prove(new.order(*BOTH))
-    asking.owner.approve(asking.device(new).id)
+    old_id, new_id = asking.device(printer).id, asking.device(new).id
+    assert asking.devices.of_others(asking.device(new)) == dict.fromkeys(BOTH, old_id)
+    device, taken = asking.owner.approve("Printer.lan")  # of two, the one that waits is meant
+    assert (device.id, taken) == (new_id, dict.fromkeys(BOTH, old_id))
+    assert asking.events.said(f"tie: printer.local goes from {old_id} to {new_id}")
     assert tie(asking, "printer.lan").account_id == new.account.id
     with pytest.raises(UserActionRequired, match="belongs to device"):
         printer.finalize(ready)
@@ -388,6 +392,47 @@ def test_approval_moves_the_tie_and_the_old_one_cannot_take_it_back(
         printer.finalize(printer.order(*BOTH))
     assert new.finalize(new.read(order)).certificate_id
     assert tie(asking, "printer.lan").account_id == new.account.id
+
+
+@pytest.mark.parametrize("by", ["id", "another name", "address"])
+def test_approval_takes_no_name_that_the_owner_did_not_name(
+    asking: Home, printer: Client, by: str
+) -> None:
+    laptop = asking.client("laptop", "192.168.1.50", "02::50")
+    arrive(laptop, "laptop.lan", *BOTH)
+    printer_id, device = asking.device(printer).id, asking.device(laptop)
+    text = {"id": device.id, "another name": "laptop.lan", "address": laptop.address}[by]
+    approved, taken = asking.owner.approve(text)
+    assert (approved.status, taken) == (DeviceStatus.APPROVED, {})
+    assert asking.devices.of_others(approved) == dict.fromkeys(BOTH, printer_id)
+    assert tie(asking, "laptop.lan").device_id == device.id
+    assert tie(asking, "printer.lan").device_id == printer_id
+    with pytest.raises(UserActionRequired, match=f"acmeiot forget {printer_id}"):
+        arrive(laptop, "printer.lan")
+    printer.obtain(*BOTH)
+
+
+def test_what_is_named_takes_no_other_host_along(asking: Home, printer: Client) -> None:
+    arrive(printer, "scan.lan")
+    asking.devices.block(asking.device(printer).id)
+    asking.devices.approve(asking.device(printer).id)  # which ties what it proved since
+    nas = asking.client("nas", "192.168.1.30", "02::30")
+    arrive(nas, "nas.lan", "nas.local")
+    asking.devices.approve(asking.device(nas).id)
+    thief = rival(asking)
+    arrive(thief, "scan.lan", "printer.lan", "nas.lan")
+    device, taken = asking.owner.approve("scan.lan")
+    assert (device.id, list(taken)) == (asking.device(thief).id, ["scan.lan"])
+    assert list(asking.devices.of_others(device)) == ["printer.lan", "nas.lan"]
+
+
+def test_who_comes_again_under_its_mac_has_its_names(asking: Home, printer: Client) -> None:
+    again = asking.register(printer.address)
+    arrive(again, *BOTH)
+    device = asking.device(again)
+    assert asking.devices.of_others(device) == {}
+    asking.devices.approve(device.id)
+    assert tie(asking, "printer.lan").device_id == device.id
 
 
 def test_a_name_below_is_not_taken_by_who_has_the_name_above(asking: Home, printer: Client) -> None:
@@ -471,6 +516,7 @@ def test_without_tables_no_tie_holds_a_name(make_home: MakeHome) -> None:
     later = home.register("192.168.1.41")
     later.obtain("cam.lan", "cam.local")
     assert tie(home, "cam.lan").account_id == later.account.id
+    assert home.devices.of_others(home.device(later)) == {}
 
 
 def test_a_refusal_says_what_was_decided(asking: Home) -> None:

@@ -238,8 +238,13 @@ class HomeMachine(RuleBasedStateMachine):
         device = self.home.store.device(device_id)
         assert device is not None
         living = [c for c in self._living() if c.account_id == device.account_id]
+        others = self.home.devices.of_others(device)
         if not self._may(lambda: getattr(self.home.owner, act)(device_id)):
             return
+        for name, other in others.items():  # an id names no name: none changes hands by it
+            tie = self.home.store.tie(name)
+            assert tie is not None
+            assert tie.device_id == other
         if act == "approve":  # counted where it is seen, as windows do it too
             self.allowed.add(device.account_id)
             self.ended.discard(device.account_id)
@@ -248,7 +253,8 @@ class HomeMachine(RuleBasedStateMachine):
         self.acts["revoke"] += len(living)
         self.ended.add(device.account_id)
         if act == "forget":
-            assert self.home.store.ties_of(device_id) == []
+            ties = map(self.home.store.tie, device.names)
+            assert all(tie is None or tie.device_id != device_id for tie in ties)
 
     @rule(pick=picks)
     def welcome(self, pick: int) -> None:

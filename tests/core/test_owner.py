@@ -7,7 +7,7 @@ import pytest
 from acmeiot.core.owner import NoSuchThing
 from acmeiot.core.ports import StoreFull
 from acmeiot.protocol.errors import SignatureInvalid
-from acmeiot.protocol.states import AccountStatus, DeviceStatus
+from acmeiot.protocol.states import AccountStatus, DeviceStatus, Event
 from tests.core.fakes import DAY, NOW
 from tests.core.home import Client, Home
 
@@ -60,7 +60,20 @@ def test_the_last_word_on_a_forgotten_device(home: Home, printer: Client) -> Non
 def test_approve(asking: Home) -> None:
     client = asking.client()
     client.prove(client.order("printer.lan"))
-    assert asking.owner.approve("printer.lan").status is DeviceStatus.APPROVED
+    device, taken = asking.owner.approve("printer.lan")
+    assert (device.status, taken) == (DeviceStatus.APPROVED, {})
+
+
+def test_of_two_the_one_is_meant_that_can_be_so_decided(home: Home, printer: Client) -> None:
+    twin = home.register(printer.address)
+    twin.obtain(*BOTH)
+    home.owner.block(home.device(printer).id)
+    home.devices.block(home.device(twin).id)
+    home.devices.approve(home.device(twin).id)
+    assert home.owner.find("printer.lan", Event.BLOCK) == home.device(twin)
+    assert home.owner.find("printer.lan", Event.APPROVE) == home.device(printer)
+    with pytest.raises(NoSuchThing, match="names 2 devices"):
+        home.owner.forget("printer.lan")
 
 
 def test_to_block_is_to_revoke(home: Home, printer: Client) -> None:

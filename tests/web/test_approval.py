@@ -114,7 +114,26 @@ def test_a_window_does_not_give_away_names(asking: Running, house: House) -> Non
     house.issue(asking.client("127.0.0.13"))
     stranger = asking.client("127.0.0.14")
     answer_all(stranger, house, stranger.order(*PAIR).json)
-    assert pending(asking)["address"] == "127.0.0.14"
+    device = pending(asking)
+    assert device["address"] == "127.0.0.14"
+    (owner,) = (d["id"] for d in asking.ask("devices")["devices"] if d["id"] != device["id"])
+    assert device["of_others"] == dict.fromkeys(PAIR, owner)
+    (row,) = (line for line in asking.admin("devices").splitlines() if device["id"] in line[:8])
+    assert f" printer.lan (tied to {owner}) printer.local (tied to {owner}) " in row
+    assert asking.admin("approve", device["id"]).splitlines()[1:] == [
+        f"{name} stays tied to device {owner}; to free it: acmeiot forget {owner}" for name in PAIR
+    ]
+
+
+def test_a_name_changes_hands_by_the_owners_word(asking: Running, house: House) -> None:
+    asking.admin("pair", "--window")
+    house.issue(asking.client("127.0.0.15"))
+    (owner,) = (d["id"] for d in asking.ask("devices")["devices"])
+    heir = asking.client("127.0.0.16")
+    answer_all(heir, house, heir.order(*PAIR).json)
+    answer = asking.admin("approve", "printer.lan").splitlines()
+    assert answer[1:] == [f"{name} was taken from device {owner}" for name in PAIR]
+    house.issue(heir)
 
 
 def test_the_window_is_open_after_the_very_first_start(make_server: Serve) -> None:
