@@ -77,6 +77,40 @@ def test_each_dnsmasq_of_the_home(router: Router) -> None:
     assert "--dnsmasq-dir /tmp/dnsmasq.work.d --interface br-work --no-odhcpd" in work
 
 
+def second_dnsmasq(router: Router, directory: str) -> None:
+    """Have another for the network work, ours too, which looks there."""
+    router.sh(
+        "ip link add br-work type bridge; ip address add 192.168.5.1/24 dev br-work;"
+        f"ip link set br-work up; mkdir -p {directory}; uci set dhcp.{SECTION}.interface=lan;"
+        "uci set network.work=interface; uci set network.work.device=br-work;"
+        "uci set dhcp.work=dnsmasq; uci set dhcp.work.interface=work;"
+        "uci add_list acmeiot.main.network=lan; uci add_list acmeiot.main.network=work; uci commit"
+    )
+    ranges = "dhcp-range=set:work,192.168.5.100,192.168.5.200,12h"
+    router.write("/var/etc/dnsmasq.conf.work", f"conf-dir={directory}\n{ranges}\n")
+    router.sh("sed -i 's/^LOOK=30/LOOK=1/' /usr/lib/acmeiot/herald; reload_config")
+
+
+def test_two_that_read_the_same_directory(router: Router) -> None:
+    """Up to 23.05: one file for both."""
+    second_dnsmasq(router, CONF_DIR)
+    router.service("start")
+    router.until(f"grep -q br-work {CONF_DIR}/acmeiot.conf")
+    assert "tag:br-lan" in router.read(f"{CONF_DIR}/acmeiot.conf")
+    assert router.sh("ls /var/run/acmeiot/told").split() == [f"{SECTION}.json"]
+
+
+def test_a_network_that_is_taken_off(router: Router) -> None:
+    """Its own dnsmasq does not go on telling of a server that does not listen there."""
+    second_dnsmasq(router, "/tmp/dnsmasq.work.d")
+    router.service("start")
+    router.until(f"[ -s /tmp/dnsmasq.work.d/acmeiot.conf ] && [ -s {CONF_DIR}/acmeiot.conf ]")
+    router.sh("uci del_list acmeiot.main.network=work; uci commit; reload_config")
+    router.until("[ ! -e /tmp/dnsmasq.work.d/acmeiot.conf ]")
+    assert router.sh("ls /var/run/acmeiot/told").split() == [f"{SECTION}.json"]
+    assert router.read(f"{CONF_DIR}/acmeiot.conf") != ""
+
+
 def test_an_instance_that_is_kept_from_a_network(router: Router) -> None:
     router.write("/usr/bin/acmeiot", RECORDER, "0755")
     router.uci(f"dhcp.{SECTION}.notinterface=lan")
@@ -164,6 +198,15 @@ def test_raw_options_without_python(router: Router, value: str, left: str | None
     now = router.sh("uci -q get dhcp.lan.dhcpv6_raw || :").strip()
     assert now == (left or "")
     assert router.sh("uci changes") == ""
+
+
+def test_a_file_in_a_directory_of_the_owner_s_without_python(router: Router) -> None:
+    router.uci(f"dhcp.{SECTION}.confdir=/etc/dnsmasq.d")
+    router.write(f"/var/etc/dnsmasq.conf.{SECTION}", "conf-dir=/etc/dnsmasq.d\n")
+    for name in ("acmeiot", "theirs"):
+        router.write(f"/etc/dnsmasq.d/{name}.conf", "# Written by `acmeiot announce`\n")
+    router.sh("rm /usr/bin/acmeiot; /usr/lib/acmeiot/leave told")
+    assert router.sh("ls /etc/dnsmasq.d") == "theirs.conf\n"
 
 
 def test_raw_options_that_were_never_committed(router: Router) -> None:

@@ -166,6 +166,30 @@ def test_a_wrong_option_stops_it_and_says_so(router: Router) -> None:
     router.until(f"[ -s {SNIPPET} ]")
 
 
+def test_each_part_switched_off_and_on_while_it_runs(router: Router) -> None:
+    on(router)
+    server = pids(router)[0]
+    router.uci("acmeiot.main.announce=0")
+    router.sh("reload_config")
+    router.until(f"[ ! -e {SNIPPET} ] && [ ! -e /tmp/hosts/acmeiot ]")
+    assert "uhttpd-acmeiot" in router.sh("uci show uhttpd")
+    router.uci("acmeiot.main.announce=1", "acmeiot.main.uhttpd=0")
+    router.sh("reload_config")
+    router.until(f"[ -s {SNIPPET} ] && [ ! -e /etc/uhttpd-acmeiot.crt ]")
+    assert "uhttpd-acmeiot" not in router.sh("uci show uhttpd")
+    assert pids(router)[0] == server
+
+
+def test_an_address_that_comes_while_it_starts(router: Router) -> None:
+    """After the look at the addresses, and before procd knows of whom to tell."""
+    router.sh("ip address flush dev br-lan; ip -6 address flush dev br-lan")
+    comes = "service_triggers() {\\n\\tip address replace 192.168.1.1\\/24 dev br-lan"
+    router.sh(f"sed -i 's/^service_triggers() {{$/{comes}/' /etc/init.d/acmeiot")
+    router.service("start")
+    assert "network: lan has no address yet; starting when it has" in router.log
+    router.until(f"[ -s {SNIPPET} ]")
+
+
 def test_an_address_that_changes_is_followed(router: Router) -> None:
     on(router)
     router.sh("ip address del 192.168.1.1/24 dev br-lan; ip address add 10.1.1.1/24 dev br-lan")
@@ -252,6 +276,44 @@ def test_a_restored_backup_of_another_router(router: Router) -> None:
     assert everything_of_ours(router) == set()
     router.sh(defaults)
     assert [router.read(f"/etc/config/{name}") for name in saved] == once
+
+
+def test_an_option_committed_with_other_changes(router: Router) -> None:
+    """As uci-defaults' commit does it: what is on flash is not told after the next boot."""
+    on(router)
+    router.until("uci -q get dhcp.lan.dhcpv6_raw")
+    router.sh("uci commit")
+    router.service("shutdown")
+    router.sh("rm -rf /tmp/.uci /var/run/acmeiot /tmp/hosts/acmeiot /tmp/dnsmasq.*.d/*")
+    router.uci("system.@system[0].hostname=Other")
+    router.service("boot")
+    router.until(f"[ -s {SNIPPET} ] && uci -q get dhcp.lan.dhcpv6_raw")
+    name = "other.lan".encode().hex()
+    router.until(f"uci get dhcp.lan.dhcpv6_raw | grep -q {name}")
+    assert "dhcpv6_raw" not in router.read("/etc/config/dhcp")
+
+
+def test_a_state_on_a_disk_that_is_not_there(router: Router) -> None:
+    """No second home is made in its place."""
+    router.uci("acmeiot.main.state=/mnt/usb/acmeiot")
+    router.write("/etc/config/fstab", "config mount\n\toption target /mnt/usb\n")
+    router.service("start")
+    assert "state: nothing is mounted for /mnt/usb/acmeiot yet; starting when it is" in router.log
+    assert router.sh("ls -d /mnt/usb 2>/dev/null || :") == ""
+    assert "mount.add /mnt/usb/acmeiot /etc/init.d/acmeiot reload" in router.read(
+        f"{INSTANCES}/.triggers"
+    )
+    router.sh("mkdir -p /mnt/usb; mount -t tmpfs none /mnt/usb")
+    router.service("reload")
+    router.until(f"[ -s {SNIPPET} ]")
+    assert "acmeiot.sqlite" in router.sh("ls /mnt/usb/acmeiot")
+
+
+def test_a_reload_writes_nothing_to_flash(router: Router) -> None:
+    on(router)
+    stamp = router.sh("stat -c %z /etc/acmeiot /etc/acmeiot/tls /etc/acmeiot/ca")
+    router.service("reload")
+    assert router.sh("stat -c %z /etc/acmeiot /etc/acmeiot/tls /etc/acmeiot/ca") == stamp
 
 
 def test_the_owner_s_own_section_stays_as_it_is(router: Router) -> None:

@@ -51,9 +51,11 @@ def test_handed_over_renewed_and_handed_back(router: Router) -> None:
     assert router.read("/var/log/ubus").splitlines() == [event]
 
     for _ in range(3):  # nothing is new: nobody is disturbed, nothing is written
-        stamp = router.sh(f"stat -c %y {CERT} /etc/config/uhttpd /etc/config/acmeiot")
+        # In /etc itself a file would show that was there for a moment.
+        files = f"/etc {CERT} /etc/config/uhttpd /etc/config/acmeiot"
+        stamp = router.sh(f"stat -c %y {files}")
         over(router)
-        assert router.sh(f"stat -c %y {CERT} /etc/config/uhttpd /etc/config/acmeiot") == stamp
+        assert router.sh(f"stat -c %y {files}") == stamp
     assert restarts(router) == 1
 
     over(router, 2)  # a renewal
@@ -118,6 +120,36 @@ def test_half_a_file_and_a_link_are_not_handed_over(router: Router) -> None:
     over(router)
     assert (pages(router)[0], restarts(router)) == ("/etc/uhttpd.crt", 0)
     assert router.sh("ls /etc/uhttpd* 2>/dev/null || :") == ""
+
+
+def test_flash_without_room_keeps_what_it_has(router: Router) -> None:
+    """Half a certificate would end the router's pages."""
+    long = "".join(block("CERTIFICATE", letter * 2000) for letter in "abc")
+    router.write(PEM, block("PRIVATE KEY", "first") + long, "0600")
+    router.sh("mkdir /tmp/flash && mount -t tmpfs -o size=32k none /tmp/flash")
+    at_flash = f"{LIBRARY}; PAGES_CERT=/tmp/flash/crt; PAGES_KEY=/tmp/flash/key"
+    router.sh(f"{at_flash}; hand_over")
+    assert router.read("/tmp/flash/crt") == long
+    # Room is left for the key and a part of the chain.
+    router.sh("dd if=/dev/zero of=/tmp/flash/others bs=4096 count=3 2>/dev/null")
+    router.write(PEM, block("PRIVATE KEY", "second") + long.replace("a", "z"), "0600")
+    router.sh(f"{at_flash}; QUIET=; hand_over; hand_over")
+    assert router.read("/tmp/flash/crt") == long
+    assert "first" in router.read("/tmp/flash/key")
+    assert restarts(router) == 1
+    said = "acmeiot: /tmp/flash/crt cannot be written; the router's pages keep what they have\n"
+    assert router.log.count(said) == 1
+    assert router.sh("ls /tmp/flash").split() == ["crt", "key", "others"]
+    router.sh(f"rm /tmp/flash/others; {at_flash}; hand_over")
+    assert "second" in router.read("/tmp/flash/key")
+    assert restarts(router) == 2
+
+
+def test_pages_that_the_owner_stopped_stay_so(router: Router) -> None:
+    router.sh("touch /tmp/uhttpd-is-down")
+    over(router, 1)
+    router.sh(f"{LIBRARY}; hand_back")
+    assert router.inits == []
 
 
 def test_a_router_without_uhttpd(router: Router) -> None:

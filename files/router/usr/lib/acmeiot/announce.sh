@@ -56,28 +56,63 @@ odhcpd_runs() {
 	[ -x /etc/init.d/odhcpd ] && /etc/init.d/odhcpd enabled
 }
 
-# Tell all that can be told; 1 when something failed that may work later.
-announce() {
-	local section failed=0 first=1 said=
-	write_hosts
+# The dnsmasqs that run for our networks.
+ours() {
+	local section
 	for section in $(dnsmasq_sections); do
-		if [ ! -f "$(conf_of "$section")" ] || [ -z "$(served_by "$section")" ]; then continue; fi
-		announce_by "$section" "$first" || failed=1
-		first='' said=1
+		if [ -f "$(conf_of "$section")" ] && [ -n "$(served_by "$section")" ]; then echo "$section"; fi
 	done
-	[ -n "$said" ] || ! odhcpd_runs || announce_by '' 1 || failed=1
+}
+
+# Of these, one for each directory: up to 23.05 all read the same, and one file is for them all.
+leaders() {
+	local section seen=' '
+	for section in $(ours); do
+		case "$seen" in
+			*" $(directory_of "$section") "*) continue ;;
+		esac
+		seen="$seen$(directory_of "$section") "
+		echo "$section"
+	done
+}
+
+# Tell all that can be told; 1 when something failed that may work later. Before that, take back
+# what was told by another dnsmasq than today's.
+announce() {
+	local section memory leaders today=' ' failed=0 first=1
+	write_hosts
+	leaders=$(leaders)
+	[ -n "$leaders" ] || ! odhcpd_runs || today=" $(memory_of '') "
+	for section in $leaders; do
+		today="$today$(memory_of "$section") "
+	done
+	for memory in "$TOLD"/*.json; do
+		case "$today" in
+			*" $memory "*) continue ;;
+		esac
+		[ ! -e "$memory" ] || run /usr/bin/acmeiot announce --remove --state "$STATE" \
+			--memory "$memory" --restart "$LIBRARY/reread" || failed=1
+	done
+	for section in $leaders; do
+		announce_by "$section" "$first" || failed=1
+		first=
+	done
+	[ -n "$leaders" ] || ! odhcpd_runs || announce_by '' 1 || failed=1
 	return $failed
 }
 
 # shellcheck disable=SC2046 # names of networks and pools hold no blank
 announce_by() { # SECTION|'' FIRST
-	local section="$1" first="$2" network device pool
+	local section="$1" first="$2" network device pool each
 	mkdir -p "$TOLD"
 	set -- --state "$STATE" --config "$CONFIG" --memory "$(memory_of "$section")"
 	if [ -n "$section" ]; then
 		set -- "$@" --dnsmasq-conf "$(conf_of "$section")" --dnsmasq-dir "$(directory_of "$section")"
-		for network in $(served_by "$section"); do
-			! network_get_device device "$network" || set -- "$@" --interface "$device"
+		for each in $(ours); do
+			[ "$(directory_of "$each")" = "$(directory_of "$section")" ] || continue
+			for network in $(served_by "$each"); do
+				! network_get_device device "$network" || set -- "$@" --interface "$device"
+			done
 		done
 	else
 		set -- "$@" --no-dnsmasq
@@ -101,12 +136,12 @@ write_hosts() {
 	mkdir -p "${HOSTS%/*}"
 	for address in $ADDRESSES; do
 		echo "$address$names"
-	done >"$HOSTS.new"
-	# dnsmasq reads all that lies there: never half of it.
-	if cmp -s "$HOSTS.new" "$HOSTS"; then
-		rm -f "$HOSTS.new"
+	done >"$RUN/hosts"
+	# dnsmasq reads all that lies there: never half of it. Both are in the same memory.
+	if cmp -s "$RUN/hosts" "$HOSTS"; then
+		rm -f "$RUN/hosts"
 	else
-		mv "$HOSTS.new" "$HOSTS"
+		mv "$RUN/hosts" "$HOSTS"
 		read_hosts
 	fi
 }
@@ -122,7 +157,14 @@ is_announced() {
 }
 
 snippets() { # ours, wherever a dnsmasq may find them
-	grep -lF "$SNIPPET_SAYS" "/tmp/dnsmasq.d/$SNIPPET" /tmp/dnsmasq.*.d/"$SNIPPET" 2>/dev/null
+	local section
+	# shellcheck disable=SC2046 # no path with a blank is left
+	grep -lF "$SNIPPET_SAYS" $({
+		for section in $(dnsmasq_sections); do
+			echo "$(directory_of "$section")/$SNIPPET"
+		done
+		ls -d "/tmp/dnsmasq.d/$SNIPPET" /tmp/dnsmasq.*.d/"$SNIPPET" 2>/dev/null
+	} | plain_paths) /dev/null 2>/dev/null
 }
 
 take_back() {

@@ -17,14 +17,30 @@ make_state() {
 		complain "state: $STATE has other files in it; name a directory of its own"
 		return 1
 	fi
-	# -h: not what a link leads to.
-	if ! mkdir -p "$STATE" || ! chmod 0700 "$STATE" || ! chown -Rh "$OWNER:$OWNER" "$STATE"; then
+	if [ ! -e "$STATE/acmeiot.sqlite" ] && ! is_mounted "$STATE"; then
+		complain "state: nothing is mounted for $STATE yet; starting when it is"
+		return 1
+	fi
+	# Flash is written only for what is not right. -h: not what a link leads to.
+	if ! mkdir -p "$STATE" ||
+		! { [ -n "$(find "$STATE" -prune -perm 0700)" ] || chmod 0700 "$STATE"; } ||
+		! { [ -z "$(find "$STATE" ! -user "$OWNER" -o ! -group "$OWNER")" ] ||
+			chown -Rh "$OWNER:$OWNER" "$STATE"; }; then
 		complain "state: $STATE cannot be made"
 		return 1
 	fi
 	mkdir -p "$RUN/server"
 	chmod 0755 "$RUN"
 	chown "$OWNER:$OWNER" "$RUN/server"
+}
+
+# Where another disk would be: without it, a second home would be made on the router's own flash.
+is_mounted() { # DIRECTORY
+	case "$1" in
+		/mnt/* | /media/*) ;;
+		*) return 0 ;;
+	esac
+	awk -v at="$1/" '$2 != "/" && index(at, $2 "/") == 1 { found = 1 } END { exit !found }' /proc/mounts
 }
 
 # -- TOML
@@ -81,8 +97,10 @@ write_config() {
 		echo "announced = $(quoted_list $(memories))"
 		echo "syslog = \"/dev/log\""
 		echo "verbose = $(truth "$VERBOSE")"
-	} >"$CONFIG.new"
-	chgrp "$OWNER" "$CONFIG.new" && chmod 0640 "$CONFIG.new" && mv "$CONFIG.new" "$CONFIG"
+	} >"$CONFIG.new" && chgrp "$OWNER" "$CONFIG.new" && chmod 0640 "$CONFIG.new" &&
+		mv "$CONFIG.new" "$CONFIG" && return 0
+	complain "$CONFIG cannot be written"
+	return 1
 }
 
 # One that runs on without power, which the system was set by at its start (sysfixtime).

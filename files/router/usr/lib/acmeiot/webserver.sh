@@ -35,26 +35,47 @@ hand_over() {
 	esac
 	[ "$given" = "$PAGES_CERT" ] || point_to_ours || return 0
 	notice "the router's pages have a certificate of this home"
-	/etc/init.d/uhttpd restart
+	restart_pages
 	ubus call service event '{"type":"acme.renew","data":{}}' >/dev/null 2>&1
 	[ ! -d /etc/hotplug.d/acme ] || ACTION=renewed /sbin/hotplug-call acme
 }
 
-# 0: there is another now, 1: it is the same, 2: it cannot be used.
+# One that the owner has stopped stays so.
+restart_pages() {
+	! /etc/init.d/uhttpd running || /etc/init.d/uhttpd restart
+}
+
+# 0: there is another now, 1: it is the same, 2: it cannot be used. The parts are made in memory:
+# flash is written only for another certificate, and never to have half of one where there is no room.
 copy_pem() { # FILE
-	local made=1
-	(
-		umask 077
-		part 'PRIVATE KEY' "$1" >"$PAGES_KEY.new"
-		part CERTIFICATE "$1" >"$PAGES_CERT.new"
-	)
-	if [ ! -s "$PAGES_KEY.new" ] || [ ! -s "$PAGES_CERT.new" ]; then
+	local made=1 parts=$RUN/pages
+	rm -rf "$parts"
+	mkdir -p "$RUN" && mkdir -m 0700 "$parts" || return 2
+	part 'PRIVATE KEY' "$1" >"$parts/key"
+	part CERTIFICATE "$1" >"$parts/cert"
+	if ! is_whole "$parts/key" || ! is_whole "$parts/cert"; then
 		made=2
-	elif ! cmp -s "$PAGES_KEY.new" "$PAGES_KEY" || ! cmp -s "$PAGES_CERT.new" "$PAGES_CERT"; then
-		mv "$PAGES_KEY.new" "$PAGES_KEY" && mv "$PAGES_CERT.new" "$PAGES_CERT" && made=0
+	elif ! cmp -s "$parts/key" "$PAGES_KEY" || ! cmp -s "$parts/cert" "$PAGES_CERT"; then
+		made=0
+		if ! (umask 077 && cat "$parts/key" >"$PAGES_KEY.new" && cat "$parts/cert" >"$PAGES_CERT.new") ||
+			! cmp -s "$parts/key" "$PAGES_KEY.new" || ! cmp -s "$parts/cert" "$PAGES_CERT.new" ||
+			! mv "$PAGES_KEY.new" "$PAGES_KEY" || ! mv "$PAGES_CERT.new" "$PAGES_CERT"; then
+			made=2
+			[ -n "$SAID_FULL" ] ||
+				complain "$PAGES_CERT cannot be written; the router's pages keep what they have"
+			SAID_FULL=1
+		fi
+		rm -f "$PAGES_KEY.new" "$PAGES_CERT.new"
 	fi
-	rm -f "$PAGES_KEY.new" "$PAGES_CERT.new"
+	rm -rf "$parts"
 	return $made
+}
+
+is_whole() { # FILE: some PEM blocks, up to the end of the last
+	case "$(tail -n 1 "$1" 2>/dev/null)" in
+		'-----END '*-----) ;;
+		*) return 1 ;;
+	esac
 }
 
 # Remember what was set, then set ours. Not beside somebody's changes that wait for their commit.
@@ -79,7 +100,7 @@ hand_back() {
 		put_back cert "$cert"
 		put_back key "$key"
 		uci commit uhttpd
-		[ -n "$NO_RESTART" ] || /etc/init.d/uhttpd restart
+		[ -n "$NO_RESTART" ] || restart_pages
 	fi
 	rm -f "$PAGES_CERT" "$PAGES_KEY"
 	uci -q get acmeiot.main.uhttpd_cert >/dev/null || return 0
