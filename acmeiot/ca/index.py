@@ -1,7 +1,8 @@
 """What the authority is made of, and how it lies on the disk.
 
 `authority.json` names every root, cross-certificate and intermediate, each with its certificate,
-oldest first; the last of each kind is the current one. The private keys lie beside it, one file
+oldest first; the last of each kind is the current one. What the clock has put out of use is kept
+aside for a while, should the clock have been wrong. The private keys lie beside it, one file
 each, named after the key. To change anything, new key files are written first and the index is
 replaced last, so a crash at any point leaves the old whole or the new whole; files that no index
 names are what a crash left, and `sweep` deletes them.
@@ -10,7 +11,7 @@ names are what a crash left, and `sweep` deletes them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from acmeiot.ca import keys, profiles
 VERSION: Final = 1
 INDEX: Final = "authority.json"
 KEY_SUFFIX: Final = ".key"
+KEPT_ASIDE: Final = 365 * profiles.DAY  # after its end, and after its successor's beginning
 _ID_LENGTH: Final = 16  # hex digits: 64 bits tell the few keys of one home apart
 
 
@@ -99,18 +101,29 @@ class Signer(Certified):
 
     key: keys.PrivateKey
 
+    @property
+    def is_root(self) -> bool:
+        """Tell whether it signed itself."""
+        return self.signed_by == self.key_identifier
+
+    def can_sign(self, now: int) -> bool:
+        """Tell whether a leaf made at `now` would lie within its validity."""
+        return self.not_before + profiles.BACKDATE <= now < self.not_after
+
 
 @dataclass(frozen=True)
 class State:
     """One whole authority; the last root and the last intermediate are the current ones.
 
-    A cross-certificate holds one root's name and key and is signed by another root. Immutable: a
-    reader that has one needs no lock.
+    A cross-certificate holds one root's name and key and is signed by another root. `aside` are the
+    roots and intermediates that the clock has put out of use. Immutable: a reader that has one
+    needs no lock.
     """
 
     roots: tuple[Signer, ...]
     crosses: tuple[Certified, ...]
     intermediates: tuple[Signer, ...]
+    aside: tuple[Signer, ...] = ()
 
     @property
     def root(self) -> Signer:
@@ -124,29 +137,53 @@ class State:
 
     def root_of(self, issued: Certified) -> Signer:
         """Return the root that signed this one; raise BrokenState if it is not here."""
-        for root in self.roots:
+        for root in (*self.roots, *self.aside):
             if root.key_identifier == issued.signed_by:
                 return root
         raise BrokenState(f"the root that signed {issued.id} is missing")
 
-    def pruned(self, now: int) -> State:
-        """Return the state without what has expired, and without the oldest of too many roots."""
-        alive = [root for root in self.roots[:-1] if root.not_after > now]
-        roots = (*alive[-profiles.OLD_ROOTS :], self.root)
-        known = {root.key_identifier for root in roots}
-        return State(
-            roots,
-            tuple(
-                cross
-                for cross in self.crosses
-                if cross.not_after > now and {cross.signed_by, cross.key_identifier} <= known
-            ),
-            tuple(
-                signer
-                for signer in self.intermediates
-                if signer.not_after > now and signer.signed_by in known
-            ),
+    def at(self, now: int) -> State:
+        """Return the state with what is good at `now` in use, or none where nothing is.
+
+        A wrong clock must not cost a home its authority: what has expired stays aside for a year
+        more, and what has not begun until a new root is made. Of too many roots the oldest goes.
+        """
+        roots, rest = _parted(self.roots, [one for one in self.aside if one.is_root], now)
+        roots = roots[-1 - profiles.OLD_ROOTS :]
+        known = {root.key_identifier for root in (*roots, *rest)}
+        others = [one for one in self.aside if not one.is_root]
+        issuers, spent = _parted(self.intermediates, others, now)
+        crosses = tuple(
+            cross
+            for cross in self.crosses
+            if cross.not_after > now and {cross.signed_by, cross.key_identifier} <= known
         )
+        issuers, spent = (
+            tuple(one for one in some if one.signed_by in known) for some in (issuers, spent)
+        )
+        aside = (*_not_long_over(rest, roots, now), *_not_long_over(spent, issuers, now))
+        return State(roots, crosses, issuers, aside)
+
+
+def _parted(
+    used: Sequence[Signer], aside: Sequence[Signer], now: int
+) -> tuple[tuple[Signer, ...], tuple[Signer, ...]]:
+    """Return those to use at `now`, oldest first, and the others."""
+    back = [one for one in aside if one.can_sign(now)]
+    stay = [one for one in used if one.can_sign(now)]
+    rest = [one for one in (*aside, *used) if not one.can_sign(now)]
+    # Clocks are corrected a little: only where one comes back does the date say where it belongs.
+    return tuple(sorted((*back, *stay), key=_begins) if back else stay), tuple(rest)
+
+
+def _begins(one: Signer) -> int:
+    return one.not_before
+
+
+def _not_long_over(rest: Sequence[Signer], used: Sequence[Signer], now: int) -> tuple[Signer, ...]:
+    """Return those of `rest` that have not been over, and succeeded, for a year."""
+    long_succeeded = bool(used) and used[-1].not_before + KEPT_ASIDE <= now
+    return tuple(one for one in rest if not long_succeeded or one.not_after + KEPT_ASIDE > now)
 
 
 def write(directory: Path, state: State, known: State | None) -> None:
@@ -160,6 +197,7 @@ def write(directory: Path, state: State, known: State | None) -> None:
         "roots": [_text(root) for root in state.roots],
         "crosses": [_text(cross) for cross in state.crosses],
         "intermediates": [_text(signer) for signer in state.intermediates],
+        "aside": [_text(signer) for signer in state.aside],
     }
     durable.write(directory / INDEX, json.dumps(document, indent=1).encode("ascii"))
 
@@ -194,12 +232,22 @@ def _state(
             f"{directory / INDEX} has version {document['version']!a}, this program reads {VERSION}"
         )
 
-    def signers(name: str) -> tuple[Signer, ...]:
-        return tuple(_signer(directory, text, repaired) for text in document[name])
+    def signers(texts: list[object]) -> tuple[Signer, ...]:
+        return tuple(_signer(directory, text, repaired) for text in texts)
 
-    crosses = tuple(Certified(_certificate(text)) for text in document["crosses"])
-    state = State(signers("roots"), crosses, signers("intermediates"))
-    for issued in (*state.crosses, *state.intermediates, state.root, state.intermediate):
+    state = State(
+        signers(document["roots"]),
+        tuple(Certified(_certificate(text)) for text in document["crosses"]),
+        signers(document["intermediates"]),
+        signers(document.get("aside", [])),  # earlier versions kept none
+    )
+    for issued in (
+        *state.crosses,
+        *state.aside,
+        state.root,
+        *state.intermediates,
+        state.intermediate,
+    ):
         state.root_of(issued)
     return state
 
@@ -228,7 +276,7 @@ def sweep(directory: Path, state: State) -> list[str]:
 
 
 def _signers(state: State) -> tuple[Signer, ...]:
-    return (*state.roots, *state.intermediates)
+    return (*state.roots, *state.intermediates, *state.aside)
 
 
 def _text(certified: Certified) -> str:

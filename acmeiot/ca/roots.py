@@ -118,7 +118,7 @@ class Authority:
 
     def crosses(self) -> tuple[Certified, ...]:
         """Return the cross-certificates: what lets a client follow from one root to another."""
-        return self._view.state.crosses
+        return self._view.crosses
 
     def issuers(self) -> tuple[Certified, ...]:
         """Return all unexpired intermediates, the current one first."""
@@ -245,6 +245,11 @@ class Authority:
                 self._swap(new, now)
             return new is not state
 
+    def reaches(self, now: int) -> bool:
+        """Tell whether a root is kept that can sign at `now`, which may lie before the current."""
+        state = self._view.state
+        return any(one.is_root and one.can_sign(now) for one in (*state.roots, *state.aside))
+
     def rotate(self, now: int) -> None:
         """Make a new root and intermediate; the old root and the new vouch for each other.
 
@@ -277,6 +282,10 @@ class _View:
         self.state = state
         self.leaves = issue.LeafSigner(state.intermediate, urls)
         self.signers = {signer.id: signer for signer in (*state.roots, *state.intermediates)}
+        known = {root.key_identifier for root in state.roots}
+        self.crosses = tuple(
+            one for one in state.crosses if {one.signed_by, one.key_identifier} <= known
+        )
         self.constraints = tuple(
             profiles.Constraints.of(signer.certificate)
             for signer in (state.root, state.intermediate)

@@ -3,6 +3,7 @@
 * The intermediate is renewed, with a new key, before it would shorten a new leaf's life.
 * The root is succeeded, with a new key, at 80 % of its life, or when the owner says so. The old
   root vouches for the new one and the new for the old (cross-certificates), until the old expires.
+* A clock that was wrong and is set right brings back the issuers of its time: `State.at`.
 
 Nothing outlives its issuer. Everything here makes a new `State` from an old one; nothing is
 written.
@@ -10,7 +11,7 @@ written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from acmeiot.ca import keys, profiles
@@ -72,27 +73,37 @@ class AuthorityConfig:
 
 def due(state: State, config: AuthorityConfig, now: int, random: Random) -> State:
     """Return the state that should be at `now`: the same object when nothing is due."""
-    if _root_is_due(state.root, now):
+    good = state.at(now)
+    if not good.roots or _root_is_due(good.root, now):
         return succeeded(state, config, now, random)
-    if state.intermediate.not_after - now < LEAST_LEFT:
-        new = _new_intermediate(state.root, config, now, random)
-        return State(state.roots, state.crosses, (*state.intermediates, new)).pruned(now)
-    pruned = state.pruned(now)
-    return state if pruned == state else pruned
+    if not any(_lasts(signer, good.root, now) for signer in good.intermediates[-1:]):
+        new = _new_intermediate(good.root, config, now, random)
+        return replace(good, intermediates=(*good.intermediates, new)).at(now)
+    return state if good == state else good
 
 
 def succeeded(state: State, config: AuthorityConfig, now: int, random: Random) -> State:
     """Return the state with a new root, a new intermediate, and what joins old and new."""
+    old = state.at(now)
     root = _new_root(config, now, random)
-    crosses = [*state.crosses]
-    if state.root.not_after > now:
+    crosses = [*old.crosses]
+    if old.roots:
         crosses += [
-            _cross(root, state.root, config, now, random),
-            _cross(state.root, root, config, now, random),
+            _cross(root, old.root, config, now, random),
+            _cross(old.root, root, config, now, random),
         ]
-    intermediate = _new_intermediate(root, config, now, random)
-    grown = State((*state.roots, root), tuple(crosses), (*state.intermediates, intermediate))
-    return grown.pruned(now)
+    grown = State(
+        (*old.roots, root),
+        tuple(crosses),
+        (*old.intermediates, _new_intermediate(root, config, now, random)),
+        # One that a wrong clock dated later would come between one day, and nobody would know it.
+        tuple(signer for signer in old.aside if signer.not_before <= now),
+    )
+    return grown.at(now)
+
+
+def _lasts(signer: Signer, root: Signer, now: int) -> bool:
+    return signer.signed_by == root.key_identifier and signer.not_after - now >= LEAST_LEFT
 
 
 def _root_is_due(root: Signer, now: int) -> bool:
