@@ -190,8 +190,9 @@ def _strangers(
 
     A device has more addresses than its lease: IPv6 ones it made itself, from which it answers
     too. So what a known address answers becomes known, until no more is added. Left over are
-    strangers; one that names only addresses of a family that the tables know nothing of disagrees
-    with nobody.
+    strangers. One that names only addresses of a family that the tables know nothing of disagrees
+    with nobody, nor does one that only repeats what is known, as reflectors and sleep proxies do;
+    that makes its own address no better.
     """
     trusted = set(known)
     families = {_version(address) for address in trusted}
@@ -205,7 +206,7 @@ def _strangers(
     return {
         source: given
         for source, given in left.items()
-        if families & {_version(address) for address in given}
+        if families & {_version(address) for address in given} and not trusted.issuperset(given)
     }
 
 
