@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from acmeiot.core.limits import EAB_FAILURES, NEW_ACCOUNTS, Limits
 from acmeiot.core.policy import Policy
-from acmeiot.core.ports import Clock, Events, Random, Store
+from acmeiot.core.ports import MAX_ACCOUNTS, Clock, Events, Random, Store
 from acmeiot.core.records import Account, AuditEntry, EabKey
 from acmeiot.protocol import jose
 from acmeiot.protocol.errors import (
@@ -25,7 +25,8 @@ from acmeiot.protocol.jose import Jwk, b64encode
 from acmeiot.protocol.messages import AccountUpdate, NewAccount
 from acmeiot.protocol.states import ACCOUNT, ORDER, AccountStatus, Event, step
 
-MAX_ACCOUNTS: Final = 2000  # devices of a home times many reinstallations
+_UNDISTURBED: Final = 300  # seconds that a new account has for its first proof
+_PLACES: Final = 100  # made at once: to look for them is to read whole tables
 _CACHED_KEYS: Final = 256
 _PAGE: Final = 100
 
@@ -129,12 +130,8 @@ class Accounts:
             known = self._known(jwk)
             if known is not None:
                 return known, False
-            if self._store.count_accounts() >= MAX_ACCOUNTS:
-                raise Unauthorized(
-                    f"this server has {MAX_ACCOUNTS} accounts, its limit; the owner can forget "
-                    "devices that are gone"
-                )
             eab_key = self._pairing_key(jwk, wanted.eab, url, remote)
+            self._make_place()
             account = Account(
                 id=b64encode(self._random(12)),
                 status=AccountStatus.VALID,
@@ -151,6 +148,29 @@ class Accounts:
         contact = ", ".join(account.contact) or "no contact"
         self._events.emit("account", f"{account.id} created from {remote} ({contact})")
         return account, True
+
+    def _make_place(self) -> None:
+        """Let accounts that never proved a name go where there are too many, the oldest first.
+
+        Whoever makes them by the thousand so locks nobody out for longer than a few minutes.
+        """
+        if self._store.count_accounts() < MAX_ACCOUNTS:
+            return
+        before = self._clock.now() - _UNDISTURBED
+        gone = self._store.drop_unproved_accounts(before, _PLACES)
+        if not gone:
+            raise Unauthorized(
+                f"this server has {MAX_ACCOUNTS} accounts, its limit, and none of them is idle; "
+                "try again later"
+            )
+        with self._lock:  # which of them are remembered is not worth asking
+            self._changes += 1
+            self._keys.clear()
+        self._events.emit(
+            "account",
+            f"{gone} that never proved a name made place: {MAX_ACCOUNTS} is the limit",
+            warning=True,
+        )
 
     def _pairing_key(
         self, jwk: Jwk, document: dict[str, Any] | None, url: str, remote: str

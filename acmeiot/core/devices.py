@@ -17,7 +17,12 @@ from acmeiot.core.accounts import refuse_inactive
 from acmeiot.core.ownership import OwnershipRule
 from acmeiot.core.ports import Clock, Events, Lan, Random, Store
 from acmeiot.core.records import Account, AuditEntry, Device, NameTie
-from acmeiot.protocol.errors import RejectedIdentifier, Unauthorized, UserActionRequired
+from acmeiot.protocol.errors import (
+    AccountDoesNotExist,
+    RejectedIdentifier,
+    Unauthorized,
+    UserActionRequired,
+)
 from acmeiot.protocol.jose import b64encode
 from acmeiot.protocol.names import Identifier
 from acmeiot.protocol.states import DEVICE, DeviceStatus, Event, step
@@ -160,13 +165,15 @@ class Devices:
     def admit(self, newcomer: Newcomer) -> Device:
         """Return the device of a proved newcomer, decided where that can be done without a person.
 
-        Raise Unauthorized for a blocked one or an ended account, UserActionRequired for a name of
-        another device.
+        Raise Unauthorized for a blocked one or an ended account, AccountDoesNotExist for one that
+        is gone, UserActionRequired for a name of another device.
         """
         with self._store.writing():
-            # Forgotten while its proof was looked at, it must not come back as a stranger.
+            # Forgotten or gone while its proof was looked at, it must not come back as a stranger.
             current = self._store.account(newcomer.account.id)
-            refuse_inactive(newcomer.account if current is None else current)
+            if current is None:
+                raise AccountDoesNotExist("the account is gone; create one with newAccount")
+            refuse_inactive(current)
             self.refuse_blocked(newcomer.account, newcomer.remote)
             known = self._store.device_of(newcomer.account.id)
             device = self._seen(known or self._arrive(newcomer), newcomer)

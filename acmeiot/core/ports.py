@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from acmeiot.core.records import (
     Account,
@@ -29,6 +29,8 @@ from acmeiot.core.records import (
     Resolution,
 )
 from acmeiot.protocol.names import Identifier, IPAddress
+
+MAX_ACCOUNTS: Final = 2000  # devices of a home times many reinstallations
 
 
 class StoreFull(Exception):
@@ -90,6 +92,14 @@ class Store(Protocol):
     def account_by_thumbprint(self, thumbprint: str) -> Account | None: ...
     def put_account(self, account: Account) -> None: ...
     def count_accounts(self) -> int: ...
+    def drop_unproved_accounts(self, before: int, limit: int) -> int:
+        """Delete accounts made before `before` that never proved a name; return how many.
+
+        Those without an order go first, then the oldest; one with a device, a certificate or a
+        pairing key stays, and so does one that the owner ended.
+        """
+        ...
+
     def accounts(self) -> list[Account]: ...
 
     def order(self, order_id: str) -> Order | None: ...

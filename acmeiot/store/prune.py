@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from acmeiot.core.ports import MAX_ACCOUNTS
 from acmeiot.store.database import Database
 
 DAY: Final = 24 * 3600
@@ -32,13 +33,14 @@ WAITING_KEPT: Final = 7 * DAY
 
 _OPEN_ORDER: Final = "status IN ('pending', 'ready', 'processing')"
 _ALIVE: Final = "certificate_id IN (SELECT id FROM certificates WHERE not_after >= :now)"
-_UNUSED_ACCOUNT: Final = (
+_UNPROVED_ACCOUNT: Final = (
     "status <> 'revoked'"
-    " AND id NOT IN (SELECT account_id FROM orders)"
     " AND id NOT IN (SELECT account_id FROM certificates)"
     " AND id NOT IN (SELECT account_id FROM devices)"
     " AND id NOT IN (SELECT account_id FROM ties)"
 )
+_WITH_ORDER: Final = "id IN (SELECT account_id FROM orders)"
+_UNUSED_ACCOUNT: Final = f"{_UNPROVED_ACCOUNT} AND NOT {_WITH_ORDER}"
 _UNTIED_DEVICE: Final = "id NOT IN (SELECT device_id FROM ties)"
 
 
@@ -110,7 +112,7 @@ RULES: Final = (
         "accounts",
         "id",
         f"created < :now - {UNUSED_ACCOUNT_KEPT} AND {_UNUSED_ACCOUNT}",
-        2_000,
+        MAX_ACCOUNTS,
         _UNUSED_ACCOUNT,
         "created",
     ),
@@ -120,6 +122,16 @@ RULES: Final = (
 def prune(database: Database, now: int) -> int:
     """Delete a batch of what each rule finds; return how many rows went."""
     return sum(_delete_old(database, rule, now) + _enforce(database, rule, now) for rule in RULES)
+
+
+def drop_unproved_accounts(database: Database, before: int, limit: int) -> int:
+    """Delete what Store.drop_unproved_accounts promises; return how many rows went."""
+    return database.run(
+        "DELETE FROM accounts WHERE id IN (SELECT id FROM accounts"  # noqa: S608  # texts from above
+        f" WHERE created < :before AND eab_kid IS NULL AND {_UNPROVED_ACCOUNT}"
+        f" ORDER BY {_WITH_ORDER}, created LIMIT :limit)",
+        {"before": before, "limit": limit},
+    )
 
 
 def _delete_old(database: Database, rule: Rule, now: int) -> int:

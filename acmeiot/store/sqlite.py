@@ -80,6 +80,11 @@ class SqliteStore:
     def count_accounts(self) -> int:
         return self._count("SELECT count(*) FROM accounts")
 
+    def drop_unproved_accounts(self, before: int, limit: int) -> int:
+        with self._database.lock:
+            self._recent.clear()
+            return prune.drop_unproved_accounts(self._database, before, limit)
+
     def accounts(self) -> list[Account]:
         return self._list(ACCOUNTS, ACCOUNTS.select + "ORDER BY rowid")
 

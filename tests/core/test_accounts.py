@@ -122,6 +122,37 @@ def test_accounts_are_capped(home: Home, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(Unauthorized, match="3 accounts, its limit"):  # specs 6: mass enrolment
         home.register(REMOTE)
     home.accounts.register(known[0].key.jwk, b"{}", NEW_ACCOUNT, REMOTE)
+    home.clock.wait(300)  # in which they could have begun
+    with pytest.raises(Unauthorized):
+        home.register(REMOTE)
+    assert home.store.count_accounts() == 3
+
+
+def test_who_never_proved_a_name_makes_place(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ACCOUNTS", 4)
+    monkeypatch.setattr(module, "_PLACES", 2)
+    printer = home.client()
+    printer.obtain("printer.lan", "printer.local")
+    made_up = [home.register(REMOTE) for _ in range(3)]
+    home.accounts.signer(made_up[0].account.id)  # it is remembered
+    home.clock.wait(301)
+    late = home.register("192.168.1.30")
+    for each in made_up[:2]:  # RFC 8555 section 7.3.1 of what the server does not know
+        with pytest.raises(AccountDoesNotExist):
+            home.accounts.signer(each.account.id)
+    for each in (printer, made_up[2], late):
+        home.accounts.signer(each.account.id)
+    assert home.events.said("account: 2 that never proved a name made place: 4 is the limit")
+    home.register(REMOTE)  # the other place
+
+
+def test_a_wrong_pairing_key_makes_no_place(
+    make_home: MakeHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make_home(accounts=AccountRules(eab_required=True))
+    monkeypatch.setattr(module, "MAX_ACCOUNTS", 0)
+    with pytest.raises(ExternalAccountRequired):
+        home.register(REMOTE)
 
 
 def test_a_full_disk_makes_no_account(home: Home) -> None:

@@ -617,6 +617,20 @@ def test_forgotten_while_it_was_looked_at(asking: Home, guest: Client) -> None:
     assert "revoked by the owner" in str(shown.challenges[0].error)
 
 
+def test_an_account_that_made_place_while_it_proved_makes_no_device(home: Home) -> None:
+    client = home.client()
+    order = client.order("printer.lan")
+    home.runner.later = True
+    client.answer(order.authorizations[0])
+    home.clock.wait(1)
+    assert home.store.drop_unproved_accounts(home.clock.now(), 1) == 1
+    home.runner.finish()
+    assert home.store.devices() == []
+    shown = client.authorization(order)
+    assert shown.status is AuthorizationStatus.INVALID
+    assert "the account is gone" in str(shown.challenges[0].error)
+
+
 def test_who_must_make_place_in_the_queue_fails(
     asking: Home, guest: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -424,6 +424,9 @@ def test_what_is_named_takes_no_other_host_along(asking: Home, printer: Client) 
     device, taken = asking.owner.approve("scan.lan")
     assert (device.id, list(taken)) == (asking.device(thief).id, ["scan.lan"])
     assert list(asking.devices.of_others(device)) == ["printer.lan", "nas.lan"]
+    other = asking.client("printer", "192.168.1.98", "02::98")
+    arrive(other, "printer.guest.lan", "printer.lan")
+    assert asking.owner.approve("printer.guest.lan")[1] == {}  # which was nobody's
 
 
 def test_who_comes_again_under_its_mac_has_its_names(asking: Home, printer: Client) -> None:

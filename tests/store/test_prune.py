@@ -243,3 +243,25 @@ def test_cap_of_accounts(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) ->
     cap(monkeypatch, "accounts", 0)
     assert store.prune(NOW) == 1
     assert store.accounts() == [busy]
+
+
+def test_accounts_that_never_proved_a_name(store: SqliteStore) -> None:
+    """First those without an order, then the oldest; never one that has or had something."""
+    new = samples.account()
+    ordered, old = samples.account(created=OLD), samples.account(created=NOW - 1)
+    device, certificate, tied = (samples.account(created=OLD) for _ in range(3))
+    paired = samples.account(created=OLD, eab_kid="key")
+    ended = samples.account(created=OLD, status=AccountStatus.REVOKED)
+    busy = [new, device, certificate, tied, paired, ended]
+    for each in (ordered, old, *busy):
+        store.put_account(each)
+    store.put_order(samples.order(ordered.id))
+    store.put_device(samples.device(device.id, status=DeviceStatus.PENDING))
+    store.put_certificate(samples.certificate(certificate.id))
+    store.put_tie(samples.tie("x", account_id=tied.id))
+    assert store.drop_unproved_accounts(NOW, 1) == 1
+    assert store.account(old.id) is None
+    assert store.accounts() == [ordered, *busy]
+    assert store.drop_unproved_accounts(NOW, 9) == 1
+    assert store.accounts() == busy
+    assert store.drop_unproved_accounts(NOW, 9) == 0
