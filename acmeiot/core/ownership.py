@@ -1,9 +1,10 @@
 """Whose name is it? The lease policy of design decision 5, and the addresses a proof may use.
 
 Under `lease` a name needs an entry in this LAN's tables, and the request must come from the very
-device that has it: the same address, or the same MAC (a device has IPv4 and IPv6 addresses). A
-router keeps its leases in memory and its devices ask again hours after it started; until then the
-MAC that a name is tied to stands in for the entry. Who forges a MAC gets its lease as well.
+device that has it: the same address, or the same MAC (a device has IPv4 and IPv6 addresses). Which
+entries have it, the tables say: static ones before what devices call themselves. A router keeps
+its leases in memory and its devices ask again hours after it started; until then the MAC that a
+name is tied to stands in for the entry. Who forges a MAC gets its lease as well.
 Under `challenge` the ACME challenge alone proves it. In both, a proof is only ever sought at an
 address of this LAN that is not this server itself (specs 6: SSRF), and under no name is a public
 resolver asked.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from acmeiot.core.records import Host
@@ -29,6 +29,7 @@ _EXPIRY: Final = re.compile(rb"[0-9]{1,15}")
 _MAC: Final = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 # dnsmasq writes the hardware type before the address of what is not Ethernet: no MAC to us.
 _OTHER_HARDWARE: Final = re.compile(rb"[0-9A-Fa-f]{2}-[0-9A-Fa-f:]{0,60}")
+_DUID: Final = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){2,129}")
 _IAID: Final = re.compile(rb"T?[0-9]{1,10}")
 
 _ODHCPD: Final = re.compile(
@@ -45,10 +46,16 @@ _BROKEN_REACH: Final = len(_BROKEN) + 256  # where the next line may begin, and 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One host of a table, and when it stops being true (0: never)."""
+    """One host of a table, and when it stops being true (0: never).
+
+    `static`: the owner wrote it; else the device chose its name in DHCP. `duid` is the device's of
+    a DHCPv6 lease, in hex.
+    """
 
     host: Host
     expires: int = 0
+    static: bool = False
+    duid: str = ""
 
     def current(self, now: int) -> bool:
         """Tell whether the entry still holds."""
@@ -101,9 +108,21 @@ def read_leases(data: bytes, domains: Sequence[str], source: str) -> Reading:
 def read_hosts(data: bytes, domains: Sequence[str], source: str) -> Reading:
     """Read a hosts file: `address name...`, `#` begins a comment (hosts(5)).
 
-    A full name stands as written; a bare one gets each domain and `.local`.
+    A full name stands as written; a bare one gets each domain and `.local`. Among leases, what is
+    written of a leased address is odhcpd's: its lease says the same, and for how long.
     """
+    read = _read_hosts(data, domains, source, static=True)
+    leased = {entry.host.address for entry in read.entries if not entry.static}
+    kept = (each for each in read.entries if not each.static or each.host.address not in leased)
+    return replace(read, entries=tuple(kept))
 
+
+def read_lease_hosts(data: bytes, domains: Sequence[str], source: str) -> Reading:
+    """Read a hosts file that a DHCP server made of its leases: devices chose the names in it."""
+    return _read_hosts(data, domains, source, static=False)
+
+
+def _read_hosts(data: bytes, domains: Sequence[str], source: str, *, static: bool) -> Reading:
     def entries(line: bytes) -> Found:
         if line.startswith(b"# ") and _ODHCPD.fullmatch(line):
             return _odhcpd(line.split(), domains, source)
@@ -116,7 +135,7 @@ def read_hosts(data: bytes, domains: Sequence[str], source: str) -> Reading:
         if address is None:
             return (), 0
         found, bad = _host_names(fields[1 : 1 + MAX_NAMES_PER_LINE], domains)
-        return (Entry(Host(address, found, None, source)),), bad
+        return (Entry(Host(address, found, None, source), static=static),), bad
 
     return _read(data, entries)
 
@@ -161,6 +180,7 @@ def _odhcpd(fields: list[bytes], domains: Sequence[str], source: str) -> Found:
         raise BadLine
     version = 4 if fields[3] == b"ipv4" else 6
     mac = _hardware(fields[2]) if version == 4 else None
+    duid = fields[2].decode("ascii") if version == 6 else ""
     until = int(fields[5])
     found, bad = ((), 0) if fields[4] == b"-" else _lease_names(fields[4], domains)
     hosts = []
@@ -170,7 +190,8 @@ def _odhcpd(fields: list[bytes], domains: Sequence[str], source: str) -> Found:
             continue
         address = _lan_address(text, version)
         if address is not None:
-            hosts.append(Entry(Host(address, found, mac, source), max(until, 0)))
+            host = Host(address, found, mac, source)
+            hosts.append(Entry(host, max(until, 0), duid=duid))
     return (tuple(hosts) if until else ()), bad
 
 
@@ -194,7 +215,13 @@ def _lease(fields: list[bytes], version: int, domains: Sequence[str], source: st
         return (), 0
     label = fields[3]
     found, bad = ((), 0) if label == b"*" else _lease_names(label, domains)
-    return (Entry(Host(address, found, mac, source), int(fields[0])),), bad
+    duid = _duid(fields[4]) if version == 6 and len(fields) > 4 else ""
+    return (Entry(Host(address, found, mac, source), int(fields[0]), duid=duid),), bad
+
+
+def _duid(field: bytes) -> str:
+    """Return a DUID as odhcpd writes it; "" for none."""
+    return field.decode().lower().replace(":", "") if _DUID.fullmatch(field) else ""
 
 
 def _mac(field: bytes) -> str | None:

@@ -22,8 +22,15 @@ from typing import Final
 
 from acmeiot.core.ports import Clock, Events
 from acmeiot.core.records import Host
-from acmeiot.lan import netlink
-from acmeiot.lan.hostfiles import MAX_BYTES, Entry, Reading, read_hosts, read_leases
+from acmeiot.lan import claims, netlink
+from acmeiot.lan.hostfiles import (
+    MAX_BYTES,
+    Entry,
+    Reading,
+    read_hosts,
+    read_lease_hosts,
+    read_leases,
+)
 from acmeiot.lan.netlink import Neighbour
 
 # A file changed in the same clock tick as it was read looks unchanged afterwards; JFFS2 and FAT
@@ -35,6 +42,9 @@ _NEIGHBOURS_KEPT: Final = 3.0  # seconds
 # A newcomer's entry is as young as its first packet, so what is missing is looked for again soon;
 # but no flood of requests makes more than 20 dumps a second.
 _NEIGHBOURS_RETRY: Final = 0.05
+
+# odhcpd's from OpenWrt 25.12 on, one for each interface. Up to 24.10 its leases stand beside them.
+LEASE_HOSTS: Final = "odhcpd.hosts."
 
 MAX_FILES: Final = 64  # that one pattern names
 _FILES_KEPT: Final = 1.0  # seconds
@@ -211,7 +221,11 @@ class TableFiles:
     ) -> None:
         self._path, self._clock, self._events = path, clock, events
         self._made: Callable[[Path], TableFile] = lambda path: TableFile(
-            path, kind, parser, domains, events
+            path,
+            kind,
+            read_lease_hosts if path.name.startswith(LEASE_HOSTS) else parser,
+            domains,
+            events,
         )
         self._pattern = _PATTERN.search(str(path)) is not None
         self.source = f"{kind}{'s' * self._pattern} {path}"
@@ -265,11 +279,19 @@ class Tables:
 
     def at(self, address: str) -> list[Host]:
         """Return the hosts that have this address now; `address` in its canonical spelling."""
-        return list(self._current(each.by_address.get(address) for each in self._snapshots()))
+        found = (each.by_address.get(address) for each in self._snapshots())
+        return [entry.host for entry in self._current(found)]
 
     def named(self, name: str) -> list[Host]:
-        """Return the hosts that have this full name now; lower case, no trailing dot."""
-        return list(self._current(each.by_name.get(name) for each in self._snapshots()))
+        """Return the hosts that have this full name now; lower case, no trailing dot.
+
+        What a device calls itself does not count where a static entry gives the name to another.
+        """
+        return [entry.host for entry in claims.valid(self._claiming(name), self._macs_of)]
+
+    def rivals(self, name: str) -> list[Host]:
+        """Return a host of each of the devices whose leases all have this full name, else []."""
+        return claims.rivals(self._claiming(name), self._macs_of)
 
     def mac_of(self, address: str) -> str | None:
         """Return the MAC of the address: what a lease says, else the kernel's neighbour table.
@@ -280,12 +302,20 @@ class Tables:
         lease = next((host.mac for host in self.at(address) if host.mac), None)
         return lease or self._neighbours.mac_of(address)
 
+    def _claiming(self, name: str) -> list[Entry]:
+        return list(self._current(each.by_name.get(name) for each in self._snapshots()))
+
+    def _macs_of(self, address: str) -> frozenset[str]:
+        """Return its leases' MACs, and the kernel's: behind a repeater another, of its IPv6 too."""
+        macs = {self._neighbours.mac_of(address), *(host.mac for host in self.at(address))}
+        return frozenset(mac for mac in macs if mac)
+
     def _snapshots(self) -> Iterator[_Snapshot]:
         return (file.snapshot() for files in self._files for file in files.files())
 
-    def _current(self, found: Iterable[tuple[Entry, ...] | None]) -> Iterator[Host]:
+    def _current(self, found: Iterable[tuple[Entry, ...] | None]) -> Iterator[Entry]:
         now = self._clock.now()
         for entries in found:
             for entry in entries or ():
                 if entry.current(now):
-                    yield entry.host
+                    yield entry

@@ -122,8 +122,9 @@ class LanFacts:
     def _by_tables(self, name: str, hosts: Sequence[Host], *, ask_others: bool) -> Resolution:
         addresses = tuple(dict.fromkeys(host.address for host in hosts))[:MAX_ADDRESSES]
         source = ", ".join(dict.fromkeys(host.source for host in hosts))
-        conflict = None
-        if ask_others and self._multicast is not None:
+        rivals = self._tables.rivals(name)
+        conflict = _two_leases(name, rivals) if rivals else None
+        if not rivals and ask_others and self._multicast is not None:
             # Silence is the usual answer here, and nobody should wait twice for it.
             heard = self._multicast.ask(name, insist=False)
             others = _strangers(addresses, heard.answers)
@@ -162,6 +163,14 @@ class LanFacts:
         return Resolution(
             tuple(addresses)[:MAX_ADDRESSES], "multicast DNS", conflict if rivals else None
         )
+
+
+def _two_leases(name: str, rivals: Sequence[Host]) -> str:
+    whose = " and ".join(f"{host.address} ({host.source})" for host in rivals[:4])
+    return (
+        f"{len(rivals)} devices call themselves {name}: {whose}; give one of them another name, or "
+        "add a static entry on the router for the one that shall have it"
+    )
 
 
 def _issuer(value: str) -> str:

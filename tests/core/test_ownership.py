@@ -72,8 +72,8 @@ def test_a_name_without_a_lease_is_nobodys(lease: Ownership) -> None:
     assert "DHCP with the host name 'scanner'" in caught.value.detail
 
 
-def test_two_hosts_may_have_one_name(lease: Ownership, lan: FakeLan) -> None:
-    lan.hosts.append(Host(NAS, ("printer.lan",), "02::30", "hosts file"))
+def test_the_owner_may_give_two_hosts_one_name(lease: Ownership, lan: FakeLan) -> None:
+    lan.hosts = [Host(each, ("printer.lan",), None, "hosts file") for each in (PRINTER, NAS)]
     for remote in (PRINTER, NAS):
         lease.check(dns("printer.lan"), remote)
 

@@ -24,6 +24,7 @@ duid 00:01:00:01:2b:00:00:00:aa:bb:cc:00:00:01
 1700000001 12345 fd00::20 printer 00:03:00:01:aa:bb:cc:00:00:20
 1700000001 T12345 fd00::beef * 00:03:00:01:aa:bb:cc:00:00:20
 """
+DUID = "00030001aabbcc0000"
 ALL = ("printer.lan", "printer.home.arpa", "printer.local")
 
 
@@ -36,8 +37,8 @@ def test_leases() -> None:
         Entry(Host("192.168.1.20", ALL, mac + "0", "lease file x"), 1700000000),
         Entry(Host("192.168.1.21", (), mac + "1", "lease file x"), 0),
         Entry(Host("192.168.1.22", infini, None, "lease file x"), 1700000000),
-        Entry(Host("fd00::20", ALL, None, "lease file x"), 1700000001),
-        Entry(Host("fd00::beef", (), None, "lease file x"), 1700000001),
+        Entry(Host("fd00::20", ALL, None, "lease file x"), 1700000001, duid=DUID + "20"),
+        Entry(Host("fd00::beef", (), None, "lease file x"), 1700000001, duid=DUID + "20"),
     )
     assert (read.bad_lines, read.bad_names, read.cut) == ((), 0, False)
 
@@ -97,7 +98,10 @@ nonsense here
         ("192.168.1.8", ("good.lan",)),
     ]
     assert (read.bad_lines, read.bad_names) == ((6, 7), 2)
-    assert all(entry.current(1 << 60) for entry in read.entries)
+    assert all(entry.current(1 << 60) and entry.static for entry in read.entries)
+    told = hostfiles.read_lease_hosts(text, DOMAINS, "hosts file y")
+    assert [entry.host for entry in told.entries] == [entry.host for entry in read.entries]
+    assert not any(entry.static for entry in told.entries)
 
 
 def test_bounds() -> None:
@@ -114,6 +118,22 @@ def test_bounds() -> None:
     one = b"# br-lan 00030001 1 a 1 1 128 fd00::1/128"
     sixteen = (one + b"\n" + (one + b" fd00::1/128" * 15 + b"\n") * hostfiles.MAX_ENTRIES).strip()
     assert len(read_leases(sixteen, DOMAINS, "x").entries) == hostfiles.MAX_ENTRIES
+
+
+@pytest.mark.parametrize(
+    ("end", "duid"),
+    [
+        (b" 00:03:00:01:AA:bb:cc:00:00:20", DUID + "20"),
+        (b" *", ""),
+        (b"", ""),
+        (b" 00:03", ""),
+        (b" \xff\xff", ""),
+    ],
+)
+def test_duids(end: bytes, duid: str) -> None:
+    """As odhcpd writes them; what is none does not spoil the lease."""
+    read = read_leases(b"duid 00:01\n1700000000 12345 fd00::20 printer" + end, DOMAINS, "x")
+    assert [(entry.host.names, entry.duid) for entry in read.entries] == [(ALL, duid)]
 
 
 # -- odhcpd
@@ -138,9 +158,9 @@ def test_odhcpds_leases(reader: Reader) -> None:
     """Known by their shape in either file; only whole addresses, and no MAC that a client wrote."""
     read = reader(ODHCPD, DOMAINS, "x")
     assert read.entries == (
-        Entry(Host("fd00::20", ALL, None, "x"), 1700000000),
-        Entry(Host("fd01::20", ALL, None, "x"), 1700000000),
-        Entry(Host("fd00::21", (), None, "x"), 0),
+        Entry(Host("fd00::20", ALL, None, "x"), 1700000000, duid=DUID + "20"),
+        Entry(Host("fd01::20", ALL, None, "x"), 1700000000, duid=DUID + "20"),
+        Entry(Host("fd00::21", (), None, "x"), 0, duid="000100012b000000aabbcc000021"),
         Entry(Host("192.168.1.24", CAM, "aa:bb:cc:00:00:24", "x"), 1700000000),
         Entry(Host("192.168.1.25", CAM, "0a:bb:0c:00:00:25", "x"), 0),
         Entry(Host("192.168.1.26", (), "aa:bb:cc:00:00:26", "x"), 1700000000),
@@ -149,11 +169,12 @@ def test_odhcpds_leases(reader: Reader) -> None:
 
 
 def test_odhcpds_leases_among_its_hosts() -> None:
-    """On OpenWrt 24.10 they are one file."""
-    text = b"fd00::20\tprinter.lan\tprinter\n" + ODHCPD.split(b"\n")[0] + b"\n# a remark\n#\n"
+    """On OpenWrt 24.10 they are one file: what is written of a lease ends with it."""
+    lease = ODHCPD.split(b"\n")[0]
+    text = b"fd00::20\tprinter.lan\tprinter\n" + lease + b"\n# a remark\n#\nfd00::9 printer\n"
     read = read_hosts(text, DOMAINS, "x")
-    assert [(e.host.address, e.expires) for e in read.entries] == [
-        ("fd00::20", 0), ("fd00::20", 1700000000), ("fd01::20", 1700000000)
+    assert [(e.host.address, e.expires, e.static) for e in read.entries] == [
+        ("fd00::20", 1700000000, False), ("fd01::20", 1700000000, False), ("fd00::9", 0, True)
     ]  # fmt: skip
     assert read.bad_lines == ()
 

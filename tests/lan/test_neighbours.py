@@ -41,7 +41,10 @@ def test_lookups(tmp_path: Path, events: FakeEvents) -> None:
     """Both kinds of file answer together, by address and by name; a lease knows the MAC."""
     write(tmp_path / "leases", LEASE)
     write(tmp_path / "hosts", "192.168.1.20 alias.lan\nfd00::20 printer\n")
-    tables = Tables([tmp_path / "leases"], [tmp_path / "hosts"], ["lan"], FakeClock(), events)
+    spoken = [Neighbour(2, "fd00::20", "aa:bb:cc:00:00:20")]
+    tables = Tables(
+        [tmp_path / "leases"], [tmp_path / "hosts"], ["lan"], FakeClock(), events, lambda: spoken
+    )
     assert tables.sources() == (f"lease file {tmp_path}/leases", f"hosts file {tmp_path}/hosts")
     assert [host.address for host in tables.named("printer.lan")] == ["192.168.1.20", "fd00::20"]
     assert [host.address for host in tables.named("printer.local")] == ["192.168.1.20", "fd00::20"]
@@ -49,8 +52,8 @@ def test_lookups(tmp_path: Path, events: FakeEvents) -> None:
         ("printer.lan", "printer.local"),
         ("alias.lan",),
     ]
-    assert tables.mac_of("192.168.1.20") == "aa:bb:cc:00:00:20"
-    assert tables.mac_of("fd00::20") is None
+    assert tables.mac_of("192.168.1.20") == tables.mac_of("fd00::20") == "aa:bb:cc:00:00:20"
+    assert tables.mac_of("fd00::21") is None
     assert tables.named("printer") == tables.at("192.168.1.2") == []
     assert events.lines == []
 
