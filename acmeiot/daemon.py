@@ -10,7 +10,6 @@ import errno
 import gc
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from acmeiot import RELEASED, __version__, durable, hints
 from acmeiot.ca.profiles import BACKDATE, SERVER_LIFE
 from acmeiot.ca.publish import Publisher
 from acmeiot.ca.roots import Authority
-from acmeiot.clock import SystemClock
+from acmeiot.clock import SlowTime, SystemClock, wait_for_time
 from acmeiot.config import SOCKET, Config, endpoint
 from acmeiot.core.ports import StoreFull
 from acmeiot.events import LogEvents
@@ -66,7 +65,7 @@ class Daemon:
         """Take rooms that are open already; `open` is how to get a daemon."""
         self._config, self._state, self._store = config, Path(config.state), store
         self._clock, self._events, self._authority = clock, events, issuer
-        self._lan, self._names = lan, known_as
+        self._lan, self._names, self._slowly = lan, known_as, SlowTime(store)
         self._stopping = threading.Event()
         self._renewing = threading.Lock()
         self._server_until: int | None = None
@@ -100,7 +99,7 @@ class Daemon:
             # A known home is served at once, and signs when the time is known; a root is never
             # made before that.
             known = (state / TLS_FILE).exists() and (state / "ca").exists()
-            if not known and not _wait_for_time(clock, events, stopping):
+            if not known and not wait_for_time(clock, events, stopping):
                 store.close()
                 return None
             issuer = Authority.open(
@@ -227,6 +226,7 @@ class Daemon:
 
     def upkeep(self) -> None:
         """Do what is due: succeed issuers, renew the server's certificate, prune the store."""
+        returned = self._return_to_ntp()
         doubt = self._clock.doubt()
         if doubt is not None:
             if not self._in_doubt:  # it is asked twice a minute
@@ -235,7 +235,7 @@ class Daemon:
             return
         self._in_doubt = False
         now = self._clock.now()
-        succeeded = self._authority.tick(now)
+        succeeded = self._authority.tick(now) or returned
         if succeeded:
             root = self._authority.root_spki_sha256
             self._events.emit("root", f"issuers renewed; root sha256:{root}")
@@ -243,12 +243,27 @@ class Daemon:
             self._events.emit(
                 "root", f"the root does not cover .{domain}: run `acmeiot rotate`", warning=True
             )
-        self._store.prune(now)
+        self._store.prune(self._slowly.follow(now))
         left = (self._server_until or 0) - now
         # More than it was made for: a clock that was wrong dated it into the future.
         if succeeded or not _RENEW_SERVER <= left <= SERVER_LIFE:
             self._renew_server(now)
         self._events.news.set()  # what has expired, and that the clock is believed now
+
+    def _return_to_ntp(self) -> bool:
+        """Return to the issuers of the time that NTP has set, where a wrong clock made later ones.
+
+        Until that is done the time is in doubt, so that nobody is issued a leaf by the later ones.
+        """
+        now = self._clock.before_floor()
+        if now is None or not self._authority.reaches(now):
+            return False
+        text = f"it is {rfc3339(now)}, says NTP: what this CA made by a later clock is put aside"
+        self._events.emit("clock", text, warning=True)
+        self._authority.tick(now)
+        self._clock.end_floor()
+        self._believe_issuer()
+        return True
 
     def _covered_names(self) -> list[str]:
         """Return the server's names, but for those of a domain added since the root was made."""
@@ -376,19 +391,6 @@ def _last_signed(store: SqliteStore) -> int:
     """
     seen = max((entry.at for entry in store.audit(_LOOK_BACK)), default=0)
     return min(store.newest_issue(), seen)
-
-
-def _wait_for_time(clock: SystemClock, events: LogEvents, stopping: Callable[[], bool]) -> bool:
-    """Wait until the clock can be believed; tell why, once a minute. False if told to stop."""
-    waited = 0
-    while (doubt := clock.doubt()) is not None:
-        if waited % 60 == 0:
-            events.emit("clock", doubt, warning=True)
-        if stopping():
-            return False
-        time.sleep(1)
-        waited += 1
-    return True
 
 
 def _web_limits(config: Config) -> WebLimits:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from acmeiot import clock
-from acmeiot.clock import SystemClock
+from acmeiot.clock import SlowTime, SystemClock
+from acmeiot.core.ports import StoreFull
+from acmeiot.store.sqlite import SqliteStore
 
 DAY = 86400
 NOW = 1_800_000_000
@@ -24,6 +27,9 @@ class FakeTime:
 
     def monotonic(self) -> float:
         return self.up
+
+    def sleep(self, seconds: float) -> None:
+        threading.Event().wait(seconds / 100)  # others move this clock
 
 
 @pytest.fixture
@@ -125,6 +131,37 @@ def test_ntp_ends_a_future_that_was_none(time: FakeTime, tmp_path: Path) -> None
     assert "went back" in doubt  # once only
 
 
+def test_ntp_may_end_the_floor(time: FakeTime, tmp_path: Path) -> None:
+    """Not by itself: whoever raised it says whether there is something from before."""
+    heard = tmp_path / "clock-set"
+    one = SystemClock(NOW - 10, heard)
+    time.up = 400.0
+    assert one.before_floor() is None
+    one.raise_floor(NOW + 1000 * DAY)
+    assert one.before_floor() is None  # nobody has set it
+    heard.touch()
+    assert one.before_floor() == NOW
+    assert one.doubt()
+    one.end_floor()
+    assert one.doubt() is None
+    assert one.before_floor() is None
+    time.at = NOW - 11
+    assert one.before_floor() is None  # older than this program
+    assert one.doubt()
+
+
+def test_ntp_of_long_ago_does_not_vouch_for_a_jump_back(time: FakeTime, tmp_path: Path) -> None:
+    heard = tmp_path / "clock-set"
+    heard.touch()
+    one = SystemClock(0, heard)
+    one.raise_floor(NOW)
+    assert one.doubt() is None
+    time.at = NOW - DAY
+    assert one.before_floor() == NOW - DAY
+    time.at = NOW - DAY - 1
+    assert one.before_floor() is None
+
+
 def test_a_jump_back_over_a_day_is_doubted(time: FakeTime) -> None:
     """A correction by NTP is none; a battery that died is. Forwards the time may go."""
     one = SystemClock(0)
@@ -148,3 +185,35 @@ def test_a_jump_is_seen_though_only_now_was_asked(time: FakeTime) -> None:
     one.now()
     time.at = NOW - 2 * DAY
     assert one.doubt()
+
+
+def test_time_to_forget_comes_slowly(tmp_path: Path) -> None:
+    """A day at each look, over restarts too; back it goes at once."""
+    store = SqliteStore(tmp_path)
+    assert SlowTime(store).follow(NOW) == NOW
+    slow = SlowTime(store)
+    assert slow.follow(NOW + 3600) == NOW + 3600
+    assert slow.follow(NOW + 4000 * DAY) == NOW + 3600 + DAY
+    assert slow.follow(NOW + 4000 * DAY) == NOW + 3600 + 2 * DAY
+    assert SlowTime(store).follow(NOW + 4000 * DAY) == NOW + 3600 + 3 * DAY
+    assert SlowTime(store).follow(NOW + DAY) == NOW + DAY
+    assert SlowTime(store).follow(NOW + 9 * DAY) == NOW + 2 * DAY
+    store.close()
+
+
+def test_a_quiet_hour_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a day is enough; a disk that is full does not stop the upkeep."""
+    store = SqliteStore(tmp_path)
+    slow = SlowTime(store)
+    slow.follow(NOW)
+    written = []
+
+    def put_fact(_key: str, value: str) -> None:
+        written.append(int(value))
+        raise StoreFull("no space left")
+
+    monkeypatch.setattr(store, "put_fact", put_fact)
+    for hour in range(26):
+        assert slow.follow(NOW + hour * 3600) == NOW + hour * 3600
+    assert written == [NOW + DAY, NOW + DAY + 3600]
+    store.close()

@@ -290,6 +290,70 @@ def test_ntp_mends_what_a_clock_in_the_future_did(
     house.issue(here.client())
 
 
+@pytest.mark.parametrize("years", [6, 11])
+@pytest.mark.parametrize("late", [False, True], ids=["NTP first", "NTP later"])
+def test_a_start_years_ahead_costs_nothing(
+    years: int, late: bool, home: Make, house: House, now: FakeTime, tmp_path: Path
+) -> None:
+    """Issuers are succeeded by a clock that was wrong: with the right one all is as it was."""
+    heard = tmp_path / "clock-set"
+    here = home(clock_set_file=str(heard))
+    now.up = 400
+    root = here.start().ready_line
+    client = here.client()
+    issued = house.issue(client)
+    asked = (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate(issued.leaf, issued.chain[1], hashes.SHA256())
+        .build()
+        .public_bytes(Encoding.DER)
+    )
+    answered = ocsp.load_der_ocsp_response(here.plain("/ocsp", asked)[1])
+    assert answered.certificate_status is ocsp.OCSPCertStatus.GOOD
+    issuers = here.shown()[1:]
+    here.stop()
+
+    true, now.at = now.at, now.at + years * 365 * DAY
+    running = here.start()
+    assert here.shown()[1] != issuers[0]
+    for _ in range(3):
+        running.upkeep()
+    here.stop()
+
+    now.at = true + 60
+    if late:
+        running = here.start()
+        assert "which is before" in str(running.status()["clock"])
+        running.upkeep()
+        assert here.shown()[1] != issuers[0]
+        heard.touch()
+        running.upkeep()
+    else:
+        heard.touch()
+        running = here.start()
+    assert running.ready_line == root
+    assert running.status()["clock"] == {"now": int(now.at), "doubt": None}
+    assert here.shown()[1:] == issuers
+    assert lifetime(here.shown()[0])[0] < true
+    client.nonces.clear()
+    client.chain(house.issue(client).order["certificate"])
+    answered = ocsp.load_der_ocsp_response(here.plain("/ocsp", asked)[1])
+    assert answered.certificate_status is ocsp.OCSPCertStatus.GOOD
+
+
+def test_ntp_cannot_go_back_before_the_home(home: Make, now: FakeTime, tmp_path: Path) -> None:
+    """There is no issuer from before: the time is doubted, as it is without NTP."""
+    heard = tmp_path / "clock-set"
+    here = home(clock_set_file=str(heard))
+    heard.touch()
+    root = here.start().ready_line
+    here.stop()
+    now.at -= DAY
+    running = here.start()
+    assert running.ready_line == root
+    assert "which is before" in str(running.status()["clock"])
+
+
 def test_the_servers_certificate_is_kept_from_start_to_start(home: Make, now: FakeTime) -> None:
     """No flash is written for a start; other names, a cut file or a late hour make a new one."""
     here = home()

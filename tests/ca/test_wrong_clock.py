@@ -29,7 +29,7 @@ def test_what_was_before_comes_back(years: float, reopen: Open) -> None:
     assert ahead.tick(wrong)
     assert ids(ahead) != before
     assert_nothing_outlives_its_issuer(ahead, wrong)
-    assert ahead.issue(material.request(wrong, life=89 * DAY))
+    assert ahead.issue(material.request(wrong, life=89 * DAY)).serial
 
     again = reopen(BACK)
     assert again.reaches(BACK)
@@ -78,6 +78,19 @@ def test_a_clock_that_was_behind_costs_no_root_either(reopen: Open) -> None:
     assert authority.tick(later + DAY)
     assert ids(authority) == both
     assert [one.der for one in reopen().crosses()] == [one.der for one in crosses]
+
+
+def test_an_old_root_comes_back_behind_its_successor(reopen: Open) -> None:
+    """Some still trust it alone; what signs stays the newest."""
+    authority = reopen(START)
+    right = START + 9 * YEAR
+    authority.tick(right)
+    both = ids(authority)[0]
+    assert len(both) == 2
+    authority.tick(START + int(10.5 * YEAR))
+    assert ids(authority)[0] == both[:1]
+    authority.tick(right)
+    assert ids(reopen())[0] == both
 
 
 def test_what_expired_is_kept_for_a_year(reopen: Open, tmp_path: Path) -> None:
