@@ -247,9 +247,6 @@ class SqliteStore:
     def tie(self, name: str) -> NameTie | None:
         return self._by_key(TIES, name)
 
-    def ties_of(self, device_id: str) -> list[NameTie]:
-        return self._list(TIES, TIES.select + "WHERE device_id = ? ORDER BY rowid", device_id)
-
     def put_tie(self, tie: NameTie) -> None:
         self._put(TIES, tie)
 
