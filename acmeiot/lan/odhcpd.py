@@ -4,8 +4,9 @@ Its undocumented option `dhcpv6_raw` is put as it is into every reply, whatever 
 for. Others may use it too: ours is appended, and exactly that is taken out again. For DHCPv4 it
 has nothing of the kind.
 
-Ours is a change that nobody commits: odhcpd and all else that uses UCI see it, but it lies in RAM,
-in no backup, and a reboot ends it. So nothing is announced by a router that lost this server.
+Ours is a change that we do not commit: odhcpd and all else that uses UCI see it, but it lies in RAM,
+and a reboot ends it. Who commits something else, as uci-defaults of any package do, commits it, too;
+the router's herald sweeps that at its next start. So no router that lost this server announces it.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ def test_an_option_committed_with_other_changes(router: Router) -> None:
     router.uci("system.@system[0].hostname=Other")
     router.service("boot")
     router.until(f"[ -s {SNIPPET} ] && uci -q get dhcp.lan.dhcpv6_raw")
-    name = "other.lan".encode().hex()
+    name = b"other.lan".hex()
     router.until(f"uci get dhcp.lan.dhcpv6_raw | grep -q {name}")
     assert "dhcpv6_raw" not in router.read("/etc/config/dhcp")
 
