@@ -251,7 +251,10 @@ class Lan(Protocol):
         ...
 
     def hosts_named(self, name: str) -> list[Host]:
-        """Return the entries of the lease and static tables for this full name."""
+        """Return the entries of the lease and static tables for this full name.
+
+        A static entry comes before what another device calls itself.
+        """
         ...
 
     def mac_of(self, address: str) -> str | None:

@@ -4,9 +4,10 @@ Its undocumented option `dhcpv6_raw` is put as it is into every reply, whatever 
 for. Others may use it too: ours is appended, and exactly that is taken out again. For DHCPv4 it
 has nothing of the kind.
 
-Ours is a change that we do not commit: odhcpd and all else that uses UCI see it, but it lies in RAM,
-and a reboot ends it. Who commits something else, as uci-defaults of any package do, commits it, too;
-the router's herald sweeps that at its next start. So no router that lost this server announces it.
+Ours is a change that we do not commit: odhcpd and all else that uses UCI see it, but it lies in
+RAM, and a reboot ends it. Who commits something else, as any package's uci-defaults do, commits it,
+too; the router's herald sweeps that at its next start. So no router that lost this server
+announces it.
 """
 
 from __future__ import annotations
