@@ -78,6 +78,14 @@ class SystemClock:
             self._is_set, self._latest, self._signed = True, now, 0
         return now
 
+    def _way_out(self, now: int) -> str:
+        if self._set_file is not None or now < self._released:
+            return "waiting for the time from the network (NTP)"
+        return (
+            "set it right; if it is right, and was wrong then, name in clock_set_file a file that "
+            "is there once the network (NTP) has set it"
+        )
+
     def doubt(self) -> str | None:
         """Return why the time is not believed, None when it is."""
         now = self._look()
@@ -90,7 +98,7 @@ class SystemClock:
         if now < floor:
             return (
                 f"the clock says {rfc3339(now)}, which is before {rfc3339(floor)}, when this "
-                "CA is known to have been running; waiting for the time from the network (NTP)"
+                f"CA is known to have been running; {self._way_out(now)}"
             )
         left = _NTP_WAIT - time.monotonic()
         if self._set_file is not None and not self._is_set and left > 0:

@@ -150,6 +150,13 @@ def test_ntp_may_end_the_floor(time: FakeTime, tmp_path: Path) -> None:
     assert one.doubt()
 
 
+def test_where_nothing_tells_of_ntp_the_way_out_is_named(time: FakeTime, tmp_path: Path) -> None:
+    for heard, said in ((None, "name in clock_set_file"), (tmp_path / "clock-set", "waiting")):
+        one = SystemClock(NOW - 10, heard)
+        one.raise_floor(NOW + 1)
+        assert said in str(one.doubt())
+
+
 def test_ntp_of_long_ago_does_not_vouch_for_a_jump_back(time: FakeTime, tmp_path: Path) -> None:
     heard = tmp_path / "clock-set"
     heard.touch()
