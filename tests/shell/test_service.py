@@ -8,6 +8,7 @@ import tomllib
 import pytest
 
 from tests.shell.router import CONF_DIR, FILES, SECTION, Router
+from tests.shell.test_settings import SOURCES
 
 SNIPPET = f"{CONF_DIR}/acmeiot.conf"
 INSTANCES = "/var/run/procd-shim/services/acmeiot"
@@ -68,6 +69,9 @@ def test_how_procd_is_to_run_it(router: Router) -> None:
     assert router.sh(f"ls {capabilities}").strip() == "/etc/capabilities/acmeiot.json"
     assert router.read(f"{server}/stdout") == router.read(f"{server}/stderr") == "1\n"
     assert router.read(f"{INSTANCES}/herald/user") == ""
+    # What is in no file, and has it started again when it changes.
+    tells = "ACMEIOT_TELLS=announce 1 uhttpd 1 lan"
+    assert tells in router.read(f"{INSTANCES}/herald/env").splitlines()
     triggers = router.read(f"{INSTANCES}/.triggers").splitlines()
     assert [line.split()[:2] for line in triggers] == [
         ["config.change", "acmeiot"], ["config.change", "dhcp"], ["config.change", "network"],
@@ -168,6 +172,7 @@ def test_a_wrong_option_stops_it_and_says_so(router: Router) -> None:
 
 def test_each_part_switched_off_and_on_while_it_runs(router: Router) -> None:
     on(router)
+    assert "the router's pages have a certificate of this home" in router.log
     server = pids(router)[0]
     router.uci("acmeiot.main.announce=0")
     router.sh("reload_config")
@@ -307,6 +312,29 @@ def test_a_state_on_a_disk_that_is_not_there(router: Router) -> None:
     router.service("reload")
     router.until(f"[ -s {SNIPPET} ]")
     assert "acmeiot.sqlite" in router.sh("ls /mnt/usb/acmeiot")
+
+
+def test_which_directories_have_their_disk(router: Router) -> None:
+    router.sh("mkdir -p '/mnt/my disk'; mount -t tmpfs none '/mnt/my disk'")
+    for directory, status in (
+        ("/mnt/my disk/acmeiot", 0), ("/mnt/my disk", 0), ("/mnt/my", 1), ("/mnt/my disks", 1),
+        ("/media/usb/acmeiot", 1), ("/etc/acmeiot", 0),
+    ):  # fmt: skip
+        said = router.sh(f"{SOURCES}; is_mounted '{directory}' && echo 0 || echo 1")
+        assert said == f"{status}\n", directory
+
+
+def test_a_home_that_was_made_without_a_disk_goes_on(router: Router) -> None:
+    router.uci("acmeiot.main.state=/mnt/flash/acmeiot")
+    router.sh("mkdir -p /mnt/flash/acmeiot; touch /mnt/flash/acmeiot/acmeiot.sqlite")
+    router.sh(f"{SOURCES}; load_settings quietly; make_user; make_state")
+
+
+def test_settings_that_cannot_be_written_are_told(router: Router) -> None:
+    router.sh("mkdir -p /var/run/acmeiot/config.toml.new")  # as good as a full memory
+    router.service("start")
+    assert "acmeiot: /var/run/acmeiot/config.toml cannot be written" in router.log
+    assert router.programs() == []
 
 
 def test_a_reload_writes_nothing_to_flash(router: Router) -> None:

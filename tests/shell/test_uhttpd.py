@@ -115,6 +115,8 @@ def test_half_a_file_and_a_link_are_not_handed_over(router: Router) -> None:
     over(router)
     router.write(PEM, block("PRIVATE KEY", "key"))
     over(router)
+    router.write(PEM, pem(1).rpartition("-----END")[0])
+    over(router)
     router.write("/tmp/elsewhere", pem(1))
     router.sh(f"ln -sf /tmp/elsewhere {PEM}")
     over(router)

@@ -40,7 +40,10 @@ is_mounted() { # DIRECTORY
 		/mnt/* | /media/*) ;;
 		*) return 0 ;;
 	esac
-	awk -v at="$1/" '$2 != "/" && index(at, $2 "/") == 1 { found = 1 } END { exit !found }' /proc/mounts
+	awk -v at="$1/" '
+		{ gsub(/\\040/, " ", $2) }
+		$2 != "/" && index(at, $2 "/") == 1 { found = 1 }
+		END { exit !found }' /proc/mounts
 }
 
 # -- TOML
